@@ -1,0 +1,1 @@
+"""How the packer works inside; `orbit_core.sched.packing` is the surface, and nothing else imports from here."""
