@@ -1,0 +1,1 @@
+"""What `orbit demo` runs on: invented reports, and the stage around them."""
