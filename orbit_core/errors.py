@@ -17,6 +17,7 @@
     ├── BlobError                   DATA_LOSS
     ├── SecretError                 FAILED_PRECONDITION
     ├── ModelError                  FAILED_PRECONDITION  a model is unknown, corrupt or does not fit
+    ├── ReferenceError_             FAILED_PRECONDITION  a `${{ }}` reference or an `if` has no value at run time
     └── InternalError               INTERNAL             a bug of ours, with its story
 
 `status` names the gRPC status code of a class, `code` is stable and machine-readable, `remedy` says what to do.
@@ -179,6 +180,13 @@ class ModelError(OrbitError):
 
     status = "FAILED_PRECONDITION"
     code = "model"
+
+
+class ReferenceError_(OrbitError):
+    """A reference has no value."""
+
+    status = "FAILED_PRECONDITION"
+    code = "reference"
 
 
 class InternalError(OrbitError):
