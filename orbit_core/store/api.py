@@ -28,8 +28,12 @@ class CompactedError(StoreError):
 
     code = "store-compacted"
 
-    def __init__(self, compact_revision: int) -> None:
-        super().__init__(f"the store was compacted at revision {compact_revision}, after the one asked for")
+    def __init__(self, compact_revision: int | None) -> None:
+        super().__init__(
+            "the revision asked for has been compacted away"
+            + (f"; the oldest that is left is {compact_revision}" if compact_revision else "")
+        )
+        #: The oldest revision that is left, where the store says (a watch does, a read does not).
         self.compact_revision = compact_revision
 
 
@@ -213,7 +217,10 @@ class Store(Protocol):
         keys_only: bool = False,
         serializable: bool = False,
     ) -> RangeResult:
-        """`key`, or `[key, end)`, in one message. Linearizable unless `serializable` (which may be behind)."""
+        """`key`, or `[key, end)`, in one message. Linearizable unless `serializable` (which may be behind).
+
+        With a `limit`, fewer keys may come (and `more` is set) where the message would grow too large.
+        """
         ...
 
     async def put(self, key: bytes, value: bytes, *, lease: int = 0) -> PutResult: ...
@@ -276,15 +283,11 @@ class Store(Protocol):
         found = await self.range(key, serializable=serializable)
         return found.kvs[0] if found.kvs else None
 
-    async def get_prefix(
-        self, prefix: bytes, *, keys_only: bool = False, serializable: bool = False
-    ) -> RangeResult:
+    async def get_prefix(self, prefix: bytes, *, keys_only: bool = False, serializable: bool = False) -> RangeResult:
         """All keys under `prefix` as of one revision, read in pages."""
         kvs: list[KeyValue] = []
         revision = 0
-        async for page in self.scan(
-            prefix, prefix_end(prefix), keys_only=keys_only, serializable=serializable
-        ):
+        async for page in self.scan(prefix, prefix_end(prefix), keys_only=keys_only, serializable=serializable):
             kvs.extend(page.kvs)
             revision = page.revision
         return RangeResult(tuple(kvs), revision, more=False, count=len(kvs))
