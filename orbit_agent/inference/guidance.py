@@ -1,0 +1,113 @@
+"""Holds output to a JSON Schema while it is decoded (llguidance), and says at submission which schemas can be held.
+
+Output follows the schema's own property order and has no free whitespace (a quarter of the tokens), so a schema
+is never sorted. Refused, among others: uniqueItems, not, if/then, contains, unevaluatedProperties, an external
+$ref, lookaround in patterns. The finished text is validated once more by whoever asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+import llguidance
+import llguidance.numpy
+import numpy as np
+import numpy.typing as npt
+
+from orbit_agent.inference.errors import UnsupportedSchemaError
+
+_CACHED_GRAMMARS: Final = 256
+_OPTIONS: Final[Any] = {"whitespace_flexible": False}
+
+
+def _grammar(schema: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(schema)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedSchemaError(f"the schema is no JSON: {error}") from error
+    return llguidance.LLMatcher.grammar_from_json_schema(text, defaults=_OPTIONS)
+
+
+def _check(grammar: str, tokenizer: llguidance.LLTokenizer | None) -> None:
+    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, tokenizer)
+    if failed:
+        raise UnsupportedSchemaError(
+            f"the schema cannot be held while decoding: {'; '.join(messages)[:1000]}",
+            remedy="leave that keyword out and check it in a later step",
+        )
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Raises `UnsupportedSchemaError` for a schema that no model here could be held to. Needs no model."""
+    _check(_grammar(schema), None)
+
+
+class Guide:
+    """Where one output stands in its grammar."""
+
+    __slots__ = ("_matcher",)
+
+    def __init__(self, matcher: llguidance.LLMatcher) -> None:
+        self._matcher = matcher
+
+    def accept(self, token: int) -> bool:
+        """Takes `token`; false where the grammar does not allow it, which a masked draw never does."""
+        return self._matcher.consume_token(token)
+
+    def finished(self) -> bool:
+        """The output is complete: nothing but the end may follow."""
+        return self._matcher.is_stopped()
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next whatever the model says: property names, punctuation."""
+        return self._matcher.compute_ff_tokens()
+
+    def accepts(self, tokens: Sequence[int]) -> int:
+        """How many of `tokens` the grammar would allow, one after another; nothing is consumed."""
+        return self._matcher.validate_tokens(list(tokens))
+
+
+class Guidance:
+    """The grammars of one model: compiled once for each schema, copied for each request. Thread-safe."""
+
+    def __init__(self, folder: Path, vocabulary: int, eos_ids: Sequence[int], threads: int) -> None:
+        source = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        self._tokenizer = llguidance.LLTokenizer(source, n_vocab=vocabulary, eos_token=list(eos_ids))
+        self._executor = llguidance.LLExecutor(num_threads=threads)
+        self._compiled: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
+        self._lock = Lock()
+        self._masks = llguidance.numpy.allocate_token_bitmask(1, vocabulary)
+        self._vocabulary = vocabulary
+
+    def guide(self, schema: Mapping[str, Any]) -> Guide:
+        """A fresh guide; raises `UnsupportedSchemaError`."""
+        grammar = _grammar(schema)
+        with self._lock:
+            matcher = self._compiled.get(grammar)
+            if matcher is not None:
+                self._compiled.move_to_end(grammar)
+                return Guide(matcher.deep_copy())
+        _check(grammar, self._tokenizer)
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar)
+        with self._lock:
+            self._compiled[grammar] = matcher
+            while len(self._compiled) > _CACHED_GRAMMARS:
+                self._compiled.popitem(last=False)
+            return Guide(matcher.deep_copy())
+
+    def mask(self, logits: npt.NDArray[np.float32], guides: Sequence[tuple[int, Guide]]) -> None:
+        """Sets to minus infinity what the guide of each (row, guide) does not allow. `logits`: [rows, vocabulary]."""
+        if not guides:
+            return
+        if len(self._masks) < len(guides):
+            self._masks = llguidance.numpy.allocate_token_bitmask(len(guides), self._vocabulary)
+        masks = self._masks[: len(guides)]
+        pairs = [(guide._matcher, place) for place, (_, guide) in enumerate(guides)]
+        llguidance.numpy.fill_next_token_bitmask_par(self._executor, pairs, masks)
+        for place, (row, _) in enumerate(guides):
+            llguidance.numpy.apply_token_bitmask_inplace(logits[row], masks[place])
