@@ -1,0 +1,212 @@
+"""Everything that can happen to a run, as data, with all that `step` needs: random draws and decisions too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orbit_core.sched.model import AgentFacts, AttemptKey, Blob, Failure, ObjectAddress, Outputs, TriggerFacts, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSubmitted:
+    """A version of a cluster became the current one. Its workflow is known to the state by `spec_hash`."""
+
+    identifier: str
+    spec_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """A trigger fired. `run_id` is derived from what fired, so the same trigger twice is the same run."""
+
+    run_id: str
+    cluster: str
+    spec_hash: str
+    trigger: TriggerFacts
+    payload: ObjectAddress
+    deadline_ms: int
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    """A person ended the run."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """What the run would cost next passes its budget: nothing more of it is placed until it is resumed."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A person let a paused run go on, perhaps with another budget (US dollars; None: as it was)."""
+
+    run_id: str
+    budget_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunBroken:
+    """`step` raised on an event of this run: it ends as failed, and only it."""
+
+    run_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunArchived:
+    """The run's record is durable elsewhere: the state may forget it."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAttached:
+    """An agent opened its stream and said what it holds: attempts that run, and results not yet acknowledged."""
+
+    agent: AgentFacts
+    held: tuple[AttemptKey, ...] = ()
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChanged:
+    """An agent's price or warm models are others now."""
+
+    agent: AgentFacts
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDetached:
+    """An agent's stream broke. It may come back with everything that it runs."""
+
+    agent_id: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDraining:
+    """An agent takes no more: it was asked to, or its end has been announced."""
+
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLost:
+    """An agent is taken for gone. `announced` losses never count against an invocation."""
+
+    agent_id: str
+    session: str
+    announced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One decision of the placer."""
+
+    run_id: str
+    invocation_id: str
+    agent_id: str
+    gpu_indices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The decisions of one round. Replay takes them from here and never asks the placer again."""
+
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """The agent's worker took the attempt up."""
+
+    key: AttemptKey
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSucceeded:
+    """The satellite returned. Every blob that the outputs need is stored."""
+
+    key: AttemptKey
+    agent_id: str
+    outputs: Outputs
+    usage: Usage
+    blobs: tuple[Blob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSkipped:
+    """The step's `if` was false."""
+
+    key: AttemptKey
+    agent_id: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """The satellite raised, hung or died. `draw` in [0, 1) decides the jitter of a retry."""
+
+    key: AttemptKey
+    agent_id: str
+    failure: Failure
+    usage: Usage
+    draw: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReturned:
+    """The agent hands the attempt back without a result (drain, preemption): no retry is spent."""
+
+    key: AttemptKey
+    agent_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogsBatched:
+    """Log records of a run, to be forwarded. `final`: there will be no more. Empty outputs: nothing to forward."""
+
+    run_id: str
+    outputs: Outputs
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Timers may be due. `draw` in [0, 1) decides the jitter of retries that time-outs cause."""
+
+    draw: float = 0.0
+
+
+Event = (
+    ClusterSubmitted
+    | RunCreated
+    | RunCancelled
+    | RunPaused
+    | RunResumed
+    | RunBroken
+    | RunArchived
+    | AgentAttached
+    | AgentChanged
+    | AgentDetached
+    | AgentDraining
+    | AgentLost
+    | Placed
+    | AttemptStarted
+    | AttemptSucceeded
+    | AttemptSkipped
+    | AttemptFailed
+    | AttemptReturned
+    | LogsBatched
+    | TimePassed
+)

@@ -1,0 +1,28 @@
+"""What an attempt costs: its dominant share of the agent, times the time it took, times the agent's price."""
+
+from __future__ import annotations
+
+from orbit_core.sched.model import AgentFacts
+from orbit_core.sched.workflow import Need
+
+_MS_PER_HOUR = 3_600_000
+
+
+def dominant_share(agent: AgentFacts, need: Need) -> float:
+    """The largest fraction of any one resource of the agent that `need` takes, 0 to 1.
+
+    Source: Ghodsi et al., "Dominant Resource Fairness", NSDI 2011.
+    """
+    shares = [
+        need.cpu_milli / agent.cpu_milli if agent.cpu_milli else 1.0,
+        need.memory_bytes / agent.memory_bytes if agent.memory_bytes else 1.0,
+    ]
+    if agent.gpus and need.gpus:
+        fraction = need.gpu_milli / 1000 if need.gpus == 1 and need.gpu_milli else float(need.gpus)
+        shares.append(fraction / len(agent.gpus))
+    return min(1.0, max(shares))
+
+
+def attempt_cost_usd(agent: AgentFacts, need: Need, duration_ms: int) -> float:
+    """US dollars for `duration_ms` on this agent at its price now."""
+    return agent.price_usd_per_hour * dominant_share(agent, need) * duration_ms / _MS_PER_HOUR

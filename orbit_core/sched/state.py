@@ -1,0 +1,236 @@
+"""What the leader knows: runs, their invocations, agents. Changed by `step` and by nothing else.
+
+Everything here is plain data that encodes to JSON and back (a snapshot is these objects, run by run); what can be
+derived (timers, ready queues) is rebuilt by `rebuild_indices`. Dictionaries keep insertion order, and iteration
+always goes over them or over lists: the same history gives the same state in every process.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from orbit_core.errors import InternalError
+from orbit_core.sched.model import (
+    ENDED,
+    AgentFacts,
+    AgentStatus,
+    Failure,
+    ObjectAddress,
+    Outputs,
+    RunStatus,
+    Sla,
+    Status,
+    TriggerFacts,
+    Usage,
+)
+from orbit_core.sched.workflow import StepPlan, Workflow
+
+NOTHING_USED = Usage()
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One execution of one satellite on one object of one run.
+
+    `parent` and `index` name the object: output `index` of invocation `parent`; without a parent it is the trigger's
+    payload. A failure step's first invocation has the failed invocation as `parent` and `cause`; it takes the
+    object that the failed one took.
+    """
+
+    id: str
+    step: int
+    parent: str | None
+    index: int
+    status: Status
+    created_ms: int
+    cause: str | None = None
+    attempt: int = 0  # attempts begun
+    failures: int = 0  # attempts that failed and count against the retries
+    losses: int = 0  # agents that ended unannounced while they ran it
+    not_before_ms: int = 0
+    agent: str | None = None
+    last_agent: str | None = None
+    gpu_indices: tuple[int, ...] = ()
+    assigned_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    outputs: Outputs | None = None
+    expanded: int = 0  # children created so far, of `outputs.count` for each following step
+    children: list[str] = field(default_factory=list)
+    failure: Failure | None = None
+    usage: Usage = NOTHING_USED
+    cost_usd: float = 0.0
+    story: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass(slots=True)
+class StepCounts:
+    """How many invocations of a step stand where. `expected` grows as parents end."""
+
+    expected: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+
+    def of(self, status: Status) -> int:
+        return self.by_status.get(status, 0)
+
+
+@dataclass(slots=True)
+class GatherPoint:
+    """What a gather still waits for below one object of its `over` step."""
+
+    open: int
+    failed: bool = False
+    fired: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    """One activation of a cluster."""
+
+    id: str
+    cluster: str
+    spec_hash: str
+    trigger: TriggerFacts
+    payload: ObjectAddress
+    created_ms: int
+    deadline_ms: int
+    retry_of: str | None = None
+    status: RunStatus = RunStatus.RUNNING
+    sla: Sla = Sla.PENDING
+    ended_ms: int = 0
+    reason: str = ""
+    budget_usd: float | None = None
+    cost_usd: float = 0.0
+    usage: Usage = NOTHING_USED
+    attempts: int = 0
+    attempts_lost: int = 0
+    lineages_succeeded: int = 0
+    lineages_failed: int = 0
+    #: Invocations of the main and failure sections that are expected and have not ended, created or not.
+    pending: int = 0
+    logs_pending: int = 0
+    logs_final: bool = False
+    collecting_logs: bool = False
+    invocations: dict[str, Invocation] = field(default_factory=dict)
+    roots: list[str] = field(default_factory=list)
+    counts: dict[int, StepCounts] = field(default_factory=dict)
+    #: `<gather step>/<anchor invocation or "">/<object index>`
+    gathers: dict[str, GatherPoint] = field(default_factory=dict)
+    #: Log batches, addressed by invocations of the logs section that have no parent.
+    log_batches: dict[str, ObjectAddress] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in (RunStatus.RUNNING, RunStatus.PAUSED)
+
+
+@dataclass(slots=True)
+class Assigned:
+    """What an agent was given and has not ended."""
+
+    run_id: str
+    invocation_id: str
+    attempt: int
+
+
+@dataclass(slots=True)
+class Agent:
+    """An agent, as the coordinator sees it. A lost agent is not in the state."""
+
+    facts: AgentFacts
+    status: AgentStatus
+    assigned: dict[str, Assigned] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ClusterEntry:
+    """The current version of a cluster, and the last cron tick that became a run."""
+
+    identifier: str
+    spec_hash: str
+    submitted_ms: int
+    enabled: bool = True
+    last_tick_ms: int = 0
+
+
+#: A timer: when, what for (`wake`, `deadline`, `guard`), run, invocation (or ""), attempt.
+Timer = tuple[int, str, str, str, int]
+
+
+@dataclass(slots=True)
+class MeshState:
+    """Everything. `workflows` is handed in by the shell before an event needs one; timers and queues are derived."""
+
+    now_ms: int = 0
+    clusters: dict[str, ClusterEntry] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    workflows: dict[str, Workflow] = field(default_factory=dict)
+    timers: list[Timer] = field(default_factory=list)
+    #: For each run, for each step, the invocations that are ready, oldest first.
+    ready: dict[str, dict[int, dict[str, None]]] = field(default_factory=dict)
+
+    def workflow(self, run: Run) -> Workflow:
+        return self.workflows[run.spec_hash]
+
+    def step_of(self, run: Run, invocation: Invocation) -> StepPlan:
+        return self.workflow(run).steps[invocation.step]
+
+    def invocation(self, run_id: str, invocation_id: str) -> tuple[Run, Invocation] | None:
+        run = self.runs.get(run_id)
+        found = run.invocations.get(invocation_id) if run else None
+        return (run, found) if run and found else None
+
+    def set_timer(self, due_ms: int, kind: str, run_id: str, invocation_id: str = "", attempt: int = 0) -> None:
+        heapq.heappush(self.timers, (due_ms, kind, run_id, invocation_id, attempt))
+
+    def next_timer_ms(self) -> int | None:
+        return self.timers[0][0] if self.timers else None
+
+    def due_timers(self) -> Iterator[Timer]:
+        """Timers whose time has come, removed as they are given out."""
+        while self.timers and self.timers[0][0] <= self.now_ms:
+            yield heapq.heappop(self.timers)
+
+    def add_ready(self, run: Run, invocation: Invocation) -> None:
+        self.ready.setdefault(run.id, {}).setdefault(invocation.step, {})[invocation.id] = None
+
+    def remove_ready(self, run: Run, invocation: Invocation) -> None:
+        steps = self.ready.get(run.id, {})
+        queue = steps.get(invocation.step)
+        if queue is None or invocation.id not in queue:
+            raise InternalError(f"{invocation.id} of {run.id} is not in the ready queue")
+        del queue[invocation.id]
+        if not queue:
+            del steps[invocation.step]
+        if not steps:
+            del self.ready[run.id]
+
+
+#: What the guard adds to an attempt's own time-out before the coordinator stops waiting for the agent's word.
+GUARD_GRACE_MS = 30_000
+
+
+def rebuild_indices(state: MeshState) -> None:
+    """Makes timers and ready queues from runs, as after loading a snapshot."""
+    state.timers.clear()
+    state.ready.clear()
+    for run in state.runs.values():
+        if run.ended:
+            continue
+        if run.sla is Sla.PENDING:
+            state.set_timer(run.deadline_ms, "deadline", run.id)
+        for invocation in run.invocations.values():
+            if invocation.status is Status.READY:
+                state.add_ready(run, invocation)
+            elif invocation.status is Status.WAITING:
+                state.set_timer(invocation.not_before_ms, "wake", run.id, invocation.id, invocation.attempt)
+            elif invocation.status in (Status.ASSIGNED, Status.RUNNING):
+                due = invocation.assigned_ms + state.step_of(run, invocation).timeout_ms + GUARD_GRACE_MS
+                state.set_timer(due, "guard", run.id, invocation.id, invocation.attempt)
