@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -63,6 +64,7 @@ class MemoryStore(Store):
         self._log: list[tuple[int, tuple[WatchEvent, ...]]] = []
         self._leases: dict[int, _HeldLease] = {}
         self._next_lease = 1
+        self._bytes = 0  # of all kept versions
         self._nospace = False
         self._changed = asyncio.Event()
         self._reaper: asyncio.Task[None] | None = None
@@ -161,6 +163,7 @@ class MemoryStore(Store):
         for key, versions in list(self._versions.items()):
             newest = bisect.bisect_right(versions, revision, key=lambda version: version[0]) - 1
             first = newest + 1 if newest >= 0 and versions[newest][1] is None else max(newest, 0)
+            self._bytes -= sum(_cost_bytes(key, kv) for _, kv in versions[:first])
             del versions[:first]
             if not versions:
                 del self._versions[key]
@@ -177,8 +180,7 @@ class MemoryStore(Store):
             self._nospace = False
 
     async def status(self) -> StoreStatus:
-        size = self._size_bytes()
-        return StoreStatus("memory", size, size, self._quota_bytes, 1)
+        return StoreStatus("memory", self._bytes, self._bytes, self._quota_bytes, 1)
 
     async def close(self) -> None:
         if self._reaper is not None:
@@ -261,6 +263,7 @@ class MemoryStore(Store):
         if op.key not in self._versions:
             bisect.insort(self._keys, op.key)
         self._versions.setdefault(op.key, []).append((revision, kv))
+        self._bytes += _cost_bytes(op.key, kv)
         return WatchEvent("put", kv)
 
     def _delete(self, op: Delete, revision: int) -> list[WatchEvent]:
@@ -272,6 +275,7 @@ class MemoryStore(Store):
             if before.lease in self._leases:
                 self._leases[before.lease].keys.discard(key)
             self._versions[key].append((revision, None))
+            self._bytes += _cost_bytes(key, None)
             events.append(WatchEvent("delete", KeyValue(key, b"", 0, revision, 0)))
         return events
 
@@ -284,17 +288,12 @@ class MemoryStore(Store):
         self._changed = asyncio.Event()
 
     def _check_room(self, ops: Sequence[Op]) -> None:
-        cost = sum(_cost_bytes(op.key, op.value) for op in ops if isinstance(op, Put))
+        cost = sum(len(op.key) + len(op.value) + _KEY_OVERHEAD_BYTES for op in ops if isinstance(op, Put))
         if cost == 0:
             return
-        if self._nospace or self._size_bytes() + cost > self._quota_bytes:
+        if self._nospace or self._bytes + cost > self._quota_bytes:
             self._nospace = True
             raise StoreFullError("the store is at its space quota and takes no writes")
-
-    def _size_bytes(self) -> int:
-        return sum(
-            _cost_bytes(key, kv.value if kv else b"") for key, versions in self._versions.items() for _, kv in versions
-        )
 
     # Leases end by themselves when time moves on; every call looks first.
 
@@ -345,10 +344,8 @@ class _LeaseTask:
         while True:
             await self._clock.sleep(min(self._lease.ttl_s / 3, self.remaining_s()))
             sent_at_s = self._clock.monotonic_s()
-            try:
+            with contextlib.suppress(StoreError):  # asked again until the TTL is over
                 self._expires_at_s = sent_at_s + await self._store.lease_keepalive(self._lease.id)
-            except StoreError:
-                pass  # asked again until the TTL is over
             if self.remaining_s() <= 0:
                 self._on_lost()
                 return
@@ -370,8 +367,8 @@ def _signed(actual: int | bytes, sign: str, operand: int | bytes) -> bool:
     return {"==": order == 0, "!=": order != 0, "<": order < 0, ">": order > 0}[sign]
 
 
-def _cost_bytes(key: bytes, value: bytes) -> int:
-    return len(key) + len(value) + _KEY_OVERHEAD_BYTES
+def _cost_bytes(key: bytes, kv: KeyValue | None) -> int:
+    return len(key) + (len(kv.value) if kv else 0) + _KEY_OVERHEAD_BYTES
 
 
 def _stamped(result: OpResult, revision: int) -> OpResult:
