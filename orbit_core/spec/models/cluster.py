@@ -1,0 +1,117 @@
+"""A cluster and the file around it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
+
+from orbit_core.limits import RUN_SLA_MAX_MS, SPEC_MAX_STEPS
+from orbit_core.spec.models import document
+from orbit_core.spec.models.base import DurationMs, Model, Number, SecretName, Text, Whole
+from orbit_core.spec.models.naming import ClusterName
+from orbit_core.spec.models.retries import RetryPolicy
+from orbit_core.spec.models.step import Step, resolve_steps
+from orbit_core.spec.models.triggers import Trigger
+
+VERSION: Final = "0.0.1b"
+
+Objective: TypeAlias = Literal["cost", "time", "availability"]
+
+
+class SecretDeclaration(Model):
+    """A secret of a cluster: a literal `value` that is on its way into the vault, or a name in the vault.
+
+    `reference` is the vault's name where it differs from `name`.
+    """
+
+    name: SecretName
+    value: Text | None = Field(default=None, repr=False)
+    reference: SecretName | None = None
+
+    @property
+    def vault_name(self) -> str:
+        return self.reference or self.name
+
+
+class Failure(Model):
+    """Steps that run once for each lineage that failed at `from_step` or after it."""
+
+    from_step: Text = Field(validation_alias="from", serialization_alias="from")
+    satellites: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+
+class Cluster(Model):
+    """A workflow of satellites. Its steps are resolved when it is made: see `Step`."""
+
+    identifier: ClusterName
+    sla_ms: Annotated[DurationMs, Field(gt=0, le=RUN_SLA_MAX_MS)]
+    triggers: Annotated[tuple[Trigger, ...], Field(min_length=1)] = Field(
+        validation_alias="trigger", serialization_alias="trigger"
+    )
+    title: Text | None = None
+    description: Text | None = None
+    objective: Objective = "cost"
+    budget_usd: Annotated[Number, Field(gt=0)] | None = None
+    priority: Annotated[Whole, Field(ge=0, le=100)] = 50
+    retries: RetryPolicy = Field(default_factory=RetryPolicy)
+    secrets: tuple[SecretDeclaration, ...] = ()
+    # After `retries`: their validators rest on it.
+    satellites: Annotated[tuple[Step, ...], Field(min_length=1, max_length=SPEC_MAX_STEPS)]
+    logs: Annotated[tuple[Step, ...], Field(max_length=SPEC_MAX_STEPS)] = ()
+    failure: Failure | None = None
+
+    @field_validator("satellites", "logs")
+    @classmethod
+    def _resolve(cls, steps: tuple[Step, ...], info: ValidationInfo) -> tuple[Step, ...]:
+        return resolve_steps(steps, info.data.get("retries") or RetryPolicy())
+
+    @field_validator("failure")
+    @classmethod
+    def _resolve_failure(cls, failure: Failure | None, info: ValidationInfo) -> Failure | None:
+        if failure is None:
+            return None
+        steps = resolve_steps(failure.satellites, info.data.get("retries") or RetryPolicy())
+        return failure.model_copy(update={"satellites": steps})
+
+    @property
+    def project(self) -> str:
+        return self.identifier.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.identifier.partition("/")[2]
+
+    @property
+    def full_name(self) -> str:
+        """`cluster/<project>/<name>`."""
+        return f"cluster/{self.identifier}"
+
+    def all_steps(self) -> tuple[Step, ...]:
+        """Every step: those of the run, of `failure` and of `logs`, in this order."""
+        return (*self.satellites, *(self.failure.satellites if self.failure else ()), *self.logs)
+
+    def step(self, identifier: str) -> Step | None:
+        """The step of that identifier, in whichever block it stands."""
+        return next((step for step in self.all_steps() if step.identifier == identifier), None)
+
+    def to_document(self) -> dict[str, JsonValue]:
+        """What stands under `cluster:`, as plain data that loads to the same cluster. Defaults are left out."""
+        return document.cluster(self)
+
+    def without_secret_values(self) -> tuple[Cluster, dict[str, str]]:
+        """The cluster with each literal secret replaced by its name in the vault, and the values by name."""
+        values = {secret.name: secret.value for secret in self.secrets if secret.value is not None}
+        secrets = tuple(SecretDeclaration(name=s.name, reference=s.reference) for s in self.secrets)
+        return self.model_copy(update={"secrets": secrets}), values
+
+
+class ClusterFile(Model):
+    """A whole cluster file."""
+
+    version: Literal["0.0.1b"] = VERSION
+    cluster: Cluster
+
+    def to_document(self) -> dict[str, JsonValue]:
+        """The whole file as plain data."""
+        return {"version": self.version, "cluster": self.cluster.to_document()}
