@@ -51,6 +51,7 @@ _BY_STATUS: Final[dict[str, type[OrbitError]]] = {
     "ABORTED": StoreError,
     "UNAVAILABLE": MeshUnreachableError,
     "DEADLINE_EXCEEDED": MeshUnreachableError,
+    "CANCELLED": MeshUnreachableError,  # by the server, as it stops; our own cancelling is never an RpcError
     "DATA_LOSS": BlobError,
     "INTERNAL": InternalError,
 }

@@ -1,0 +1,110 @@
+"""Which mesh is meant: addresses given in words, in the environment, or in the context file that `orbit up` writes.
+
+`--address` wins, then `ORBIT_ADDRESS`, then the current context in `context.json` under `ORBIT_HOME` (by default
+the user's data directory). The file holds addresses only: no credential belongs into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from orbit_core.errors import FieldViolation, InvalidRequestError, MeshUnreachableError
+
+DEFAULT_CONTEXT: Final = "local"
+_FILE_VERSION: Final = 1
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})")
+
+
+def orbit_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where Orbit keeps what is this user's: `ORBIT_HOME`, or the platform's data directory."""
+    return Path(environment.get("ORBIT_HOME") or platformdirs.user_data_dir("orbit", appauthor=False))
+
+
+def parse_addresses(text: str) -> tuple[str, ...]:
+    """`host:port[,host:port…]`. Raises `InvalidRequestError` for anything else."""
+    addresses = tuple(part.strip() for part in text.split(",") if part.strip())
+    for address in addresses or ("",):
+        matched = _ADDRESS.fullmatch(address)
+        if not matched or not 0 < int(matched[1]) < 65_536:
+            raise InvalidRequestError(
+                f"{address!r} is not an address of a coordinator",
+                violations=[FieldViolation("address", "expected host:port, or several with commas")],
+                remedy="write it like 127.0.0.1:7070",
+            )
+    return addresses
+
+
+def resolve_addresses(given: str | None = None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The coordinators to talk to. Raises `MeshUnreachableError` where no mesh is named anywhere."""
+    named = given or environment.get("ORBIT_ADDRESS")
+    if named:
+        return parse_addresses(named)
+    addresses = read_context(orbit_home(environment))
+    if not addresses:
+        raise MeshUnreachableError(
+            "no mesh is known here",
+            remedy="start one with `orbit up`, or name one with --address or ORBIT_ADDRESS",
+        )
+    return addresses
+
+
+def read_context(home: Path) -> tuple[str, ...]:
+    """The addresses of the current context; empty where there is none. A file that is not one counts as none."""
+    contexts, current = _load(home)
+    addresses = contexts.get(current, {}).get("addresses", ())
+    return tuple(str(address) for address in addresses)
+
+
+def write_context(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> None:
+    """Make `name` the current context."""
+    contexts, _ = _load(home)
+    contexts[name] = {"addresses": list(addresses)}
+    _store(home, contexts, name)
+
+
+def remove_context(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> None:
+    """Forget `name`, if it still means `addresses`: another mesh may have taken the name over since."""
+    contexts, current = _load(home)
+    if contexts.get(name, {}).get("addresses") != list(addresses):
+        return
+    del contexts[name]
+    _store(home, contexts, current if current in contexts else next(iter(contexts), DEFAULT_CONTEXT))
+
+
+@contextlib.contextmanager
+def context_file(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> Iterator[Path]:
+    """The context file names this mesh for as long as the block lasts."""
+    write_context(home, addresses, name)
+    try:
+        yield home / "context.json"
+    finally:
+        remove_context(home, addresses, name)
+
+
+def _load(home: Path) -> tuple[dict[str, dict[str, list[str]]], str]:
+    try:
+        content = json.loads((home / "context.json").read_bytes())
+        if content["version"] != _FILE_VERSION:
+            return {}, DEFAULT_CONTEXT
+        return dict(content["contexts"]), str(content["current"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, DEFAULT_CONTEXT
+
+
+def _store(home: Path, contexts: dict[str, dict[str, list[str]]], current: str) -> None:
+    """Replace the file in one go, so that a reader sees the old one or the new one."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    content = {"version": _FILE_VERSION, "current": current, "contexts": contexts}
+    handle, temporary = tempfile.mkstemp(dir=home, prefix=".context-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+    os.replace(temporary, home / "context.json")

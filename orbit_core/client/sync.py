@@ -1,0 +1,150 @@
+"""`SyncOrbitClient`: the methods of `OrbitClient` for programs without an event loop.
+
+Thin on purpose: a loop in a thread of its own, and each method waits for the asynchronous one. Works inside a
+notebook, whose own loop runs already. No behaviour of its own belongs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from orbit_core.client._routing import OnWait, Patience
+from orbit_core.client.aio import OrbitClient
+from orbit_core.client.types import (
+    Agent,
+    Cluster,
+    Invocation,
+    InvocationState,
+    LogRecord,
+    Mesh,
+    Result,
+    Run,
+    RunState,
+    Secret,
+    Submission,
+    Validation,
+)
+from orbit_core.limits import PAGE_DEFAULT
+
+T = TypeVar("T")
+_END: Any = object()
+
+
+class SyncOrbitClient:
+    """See `OrbitClient`: same arguments, same methods, same errors; streams are plain iterators."""
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str] | None = None,
+        *,
+        patience: Patience | None = None,
+        on_wait: OnWait | None = None,
+    ) -> None:
+        self._client = OrbitClient(addresses, patience=patience, on_wait=on_wait)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="orbit-client", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> SyncOrbitClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channels and end the thread. Closing twice is not an error."""
+        if self._loop.is_closed():
+            return
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def validate(self, file: str | Path | bytes, *, file_name: str = "") -> Validation:
+        return self._wait(self._client.validate(file, file_name=file_name))
+
+    def submit(self, file: str | Path | bytes, *, file_name: str = "", request_id: str | None = None) -> Submission:
+        return self._wait(self._client.submit(file, file_name=file_name, request_id=request_id))
+
+    def clusters(self, project: str = "") -> tuple[Cluster, ...]:
+        return self._wait(self._client.clusters(project))
+
+    def cluster(self, identifier: str) -> Cluster:
+        return self._wait(self._client.cluster(identifier))
+
+    def trigger(self, cluster: str, payload: Mapping[str, Any] | None = None, *, request_id: str | None = None) -> Run:
+        return self._wait(self._client.trigger(cluster, payload, request_id=request_id))
+
+    def run(self, run_id: str) -> Run:
+        return self._wait(self._client.run(run_id))
+
+    def runs(self, cluster: str = "", *, states: Iterable[RunState] = (), limit: int = PAGE_DEFAULT) -> tuple[Run, ...]:
+        return self._wait(self._client.runs(cluster, states=states, limit=limit))
+
+    def watch(self, run_id: str) -> Iterator[Run]:
+        return self._iterate(self._client.watch(run_id))
+
+    def results(self, run_id: str, *, follow: bool = True, steps: Iterable[str] = ()) -> Iterator[Result]:
+        return self._iterate(self._client.results(run_id, follow=follow, steps=steps))
+
+    def logs(
+        self, run_id: str, *, follow: bool = False, step: str = "", invocation_id: str = ""
+    ) -> Iterator[LogRecord]:
+        return self._iterate(self._client.logs(run_id, follow=follow, step=step, invocation_id=invocation_id))
+
+    def invocations(
+        self, run_id: str, *, step: str = "", states: Iterable[InvocationState] = ()
+    ) -> Iterator[Invocation]:
+        return self._iterate(self._client.invocations(run_id, step=step, states=states))
+
+    def cancel(self, run_id: str, *, reason: str = "") -> Run:
+        return self._wait(self._client.cancel(run_id, reason=reason))
+
+    def agents(self, *, include_lost: bool = False) -> tuple[Agent, ...]:
+        return self._wait(self._client.agents(include_lost=include_lost))
+
+    def drain(self, agent_id: str) -> Agent:
+        return self._wait(self._client.drain(agent_id))
+
+    def mesh(self) -> Mesh:
+        return self._wait(self._client.mesh())
+
+    def set_secret(self, cluster: str, name: str, value: str) -> Secret:
+        return self._wait(self._client.set_secret(cluster, name, value))
+
+    def secrets(self, cluster: str = "") -> tuple[Secret, ...]:
+        return self._wait(self._client.secrets(cluster))
+
+    def delete_secret(self, cluster: str, name: str) -> bool:
+        return self._wait(self._client.delete_secret(cluster, name))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C in this thread: the call is not left running in the other
+            future.cancel()
+            raise
+
+    def _iterate(self, stream: AsyncGenerator[T, None]) -> Iterator[T]:
+        """A generator: whoever stops early closes the stream by closing it (leaving a `for` loop does)."""
+
+        async def close() -> None:
+            await stream.aclose()
+
+        async def following() -> T:
+            return await anext(stream, _END)
+
+        try:
+            while (item := self._wait(following())) is not _END:
+                yield item
+        finally:
+            if not self._loop.is_closed():
+                self._wait(close())
