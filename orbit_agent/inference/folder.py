@@ -158,7 +158,10 @@ def _pooling(config: Mapping[str, Any]) -> Pooling:
         ("pooling_mode_lasttoken", "last"),
         ("pooling_mode_max_tokens", "max"),
     )
-    return next((pooling for key, pooling in modes if config.get(key)), "mean")
+    for key, pooling in modes:
+        if config.get(key):
+            return pooling
+    return "mean"
 
 
 def _limit(value: object) -> int:

@@ -67,10 +67,6 @@ class Guide:
         """The tokens that must come next whatever the model says: property names, punctuation."""
         return self._matcher.compute_ff_tokens()
 
-    def accepts(self, tokens: Sequence[int]) -> int:
-        """How many of `tokens` the grammar would allow, one after another; nothing is consumed."""
-        return self._matcher.validate_tokens(list(tokens))
-
 
 class Guidance:
     """The grammars of one model: compiled once for each schema, copied for each request. Thread-safe."""
@@ -109,5 +105,7 @@ class Guidance:
         masks = self._masks[: len(guides)]
         pairs = [(guide._matcher, place) for place, (_, guide) in enumerate(guides)]
         llguidance.numpy.fill_next_token_bitmask_par(self._executor, pairs, masks)
+        # Bit i of byte b stands for token 8 b + i; the last word may reach beyond the vocabulary.
+        allowed = np.unpackbits(masks.view(np.uint8), axis=1, count=self._vocabulary, bitorder="little")
         for place, (row, _) in enumerate(guides):
-            llguidance.numpy.apply_token_bitmask_inplace(logits[row], masks[place])
+            logits[row][allowed[place] == 0] = -np.inf

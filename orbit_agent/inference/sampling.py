@@ -74,10 +74,8 @@ def nucleus(weights: Logits, top_p: float) -> npt.NDArray[np.intp]:
     wanted = top_p * float(weights.sum(dtype=np.float64))
     count = min(_NUCLEUS_GUESS, len(weights))
     while True:
-        if count < len(weights):
-            likeliest = np.argpartition(weights, -count)[-count:]
-        else:
-            likeliest = np.arange(len(weights))
+        partial = count < len(weights)
+        likeliest = np.argpartition(weights, -count)[-count:] if partial else np.arange(len(weights))
         likeliest = likeliest[np.argsort(-weights[likeliest], kind="stable")]
         reached = int(np.searchsorted(np.cumsum(weights[likeliest], dtype=np.float64), wanted, side="left"))
         if reached < count or count == len(weights):

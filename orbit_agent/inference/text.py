@@ -114,6 +114,7 @@ class StopScanner:
         self._stream = DecodeStream(skip_special_tokens=True)
         self._longest = max(map(len, stops))
         self.text = ""
+        self.stopped = False
 
     def feed(self, token: int) -> bool:
         """Adds one token; true, with `text` cut before it, once a stop string is complete."""
@@ -125,7 +126,8 @@ class StopScanner:
         found = [at for at in (self.text.find(stop, start) for stop in self._stops) if at >= 0]
         if found:
             self.text = self.text[: min(found)]
-        return bool(found)
+            self.stopped = True
+        return self.stopped
 
 
 def _read_json(path: Path) -> dict[str, Any]:

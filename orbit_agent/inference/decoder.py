@@ -1,0 +1,235 @@
+"""Runs a Llama-type decoder graph on the CPU over key-value slots that outlive each run.
+
+Each sequence owns one slot of arrays [slots, heads, length, size], bound as past and present at once, so a run
+writes in place. The graph's attention is GroupQueryAttention, which on CPU takes
+(1) several sequences with their first tokens, padded on the right; (2) one sequence with more tokens;
+(3) several sequences with one token each. Which of them is run when is decided in `batching`, never here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from orbit_agent.inference.errors import NoRoomError, UnsupportedModelError
+from orbit_agent.inference.folder import DecoderFolder
+from orbit_agent.inference.onnx_graph import LOGIT_ROWS, OnnxGraph, Tensor
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+_FIRST_LENGTH: Final = 512  # tokens for each slot at first; doubled when a sequence needs more
+_MIN_BUDGET_TOKENS: Final = 256
+_MASK_STEP: Final = 64  # the mask's width goes up in steps, so that its buffer is seldom made anew
+_BINDINGS: Final = 128
+
+
+def why_not_batched(folder: DecoderFolder) -> str | None:
+    """Why this graph cannot be run here, or None: it can."""
+    try:
+        graph = OnnxGraph(folder.graph)
+    except (OSError, ValueError) as error:
+        raise UnsupportedModelError(f"{folder.graph.name} of {folder.path.name} cannot be read: {error}") from error
+    inputs = graph.inputs()
+    known = {folder.input_ids, folder.attention_mask, folder.position_ids}
+    past = {
+        names % layer for names in (folder.past_key_names, folder.past_value_names) for layer in range(folder.layers)
+    }
+    if strange := sorted(set(inputs) - known - past):
+        return f"inputs {', '.join(strange[:4])}"
+    if missing := sorted((past | {folder.input_ids, folder.attention_mask}) - set(inputs)):
+        return f"no input {missing[0]}"
+    if graph.count("GroupQueryAttention") != folder.layers:
+        return "attention other than GroupQueryAttention"
+    if not folder.shares_buffer:
+        return "past and present do not share a buffer"
+    if any(inputs[name].dtype not in ("float32", "float16") for name in past):
+        return "key-value type"
+    return None
+
+
+class Slots:
+    """The key-value cache. Memory is committed by the system when a slot is first written, up to its high water."""
+
+    def __init__(self, folder: DecoderFolder, dtype: str, slots: int, budget_bytes: int) -> None:
+        self._folder = folder
+        self._dtype = np.dtype(dtype)
+        self.slots = slots
+        self.bytes_per_token = folder.key_value_bytes_per_token(self._dtype.itemsize)
+        self.budget_tokens = max(0, budget_bytes) // self.bytes_per_token
+        if self.budget_tokens < min(_MIN_BUDGET_TOKENS, folder.context_length):
+            raise NoRoomError(
+                f"the memory given to {folder.path.name} leaves a key-value cache of {self.budget_tokens} tokens",
+                remedy="give the model server more memory, or use a smaller model",
+            )
+        self.length = min(_FIRST_LENGTH, folder.context_length)
+        self.high_water = [0] * slots
+        self.arrays: list[tuple[str, str, npt.NDArray[Any]]] = []
+        self._allocate()
+
+    def _allocate(self) -> None:
+        folder = self._folder
+        shape = (self.slots, folder.key_value_heads, self.length, folder.head_size)
+        names = (
+            (folder.past_key_names, folder.present_key_names),
+            (folder.past_value_names, folder.present_value_names),
+        )
+        try:
+            # np.zeros maps pages without touching them: a slot costs what was written to it.
+            self.arrays = [
+                (past % layer, present % layer, np.zeros(shape, self._dtype))
+                for layer in range(folder.layers)
+                for past, present in names
+            ]
+        except MemoryError as error:
+            raise NoRoomError(f"no memory for a key-value cache of {self.slots} x {self.length} tokens") from error
+
+    def fits(self, slot: int, tokens: int) -> bool:
+        """Whether `slot` may hold `tokens` within the budget, beside what was ever written to the others."""
+        others = sum(self.high_water) - self.high_water[slot]
+        return others + max(self.high_water[slot], tokens) <= self.budget_tokens
+
+    def reserve(self, slot: int, tokens: int) -> bool:
+        """Makes room for `tokens` in `slot`; true where the arrays are new and old bindings void."""
+        self.high_water[slot] = max(self.high_water[slot], tokens)
+        if tokens <= self.length:
+            return False
+        held = self.arrays
+        old = self.length
+        while self.length < tokens:
+            self.length *= 2
+        self.length = min(self.length, self._folder.context_length)
+        self._allocate()
+        for (_, _, new), (_, _, array) in zip(self.arrays, held, strict=True):
+            for index, water in enumerate(self.high_water):
+                if water:
+                    new[index, :, : min(water, old)] = array[index, :, : min(water, old)]
+        return True
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Copies the first `tokens` of one slot into another."""
+        for _, _, array in self.arrays:
+            array[target, :, :tokens] = array[source, :, :tokens]
+        self.high_water[target] = max(self.high_water[target], tokens)
+
+    def clear(self) -> None:
+        """Gives all memory back. Bindings are void."""
+        self.high_water = [0] * self.slots
+        self.length = min(_FIRST_LENGTH, self._folder.context_length)
+        self._allocate()
+
+
+class DecoderSession:
+    """One graph and its slots. Positions count from 0; logits that are returned hold until the next run."""
+
+    def __init__(self, folder: DecoderFolder, *, threads: int, slots: int, memory_limit_bytes: int) -> None:
+        graph = OnnxGraph(folder.graph)
+        self._inputs: dict[str, Tensor] = graph.inputs()
+        self._folder = folder
+        pruned = graph.prune_head(folder.logits)
+        self._pruned = pruned is not None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Spinning threads would burn the very CPU time that other work on this machine is paid for.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder.graph.parent)
+        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                pruned if pruned is not None else str(folder.graph), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise UnsupportedModelError(f"onnxruntime cannot load {folder.path.name}: {error}") from error
+        self._logits_dtype = _numpy_type(
+            next(output.type for output in self._session.get_outputs() if output.name == folder.logits)
+        )
+        cache_dtype = self._inputs[folder.past_key_names % 0].dtype
+        weights = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
+        self.slots = Slots(folder, cache_dtype, slots, memory_limit_bytes - weights)
+        self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._logits = np.empty((0, folder.vocabulary), self._logits_dtype)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that the session really runs on."""
+        return self._session.get_providers()[0]
+
+    def first(self, slot: int, prompts: Sequence[Sequence[int]]) -> Floats:
+        """The first tokens of sequences in `slot` and those after it; logits of each one's last token."""
+        width = max(map(len, prompts))
+        ids = np.zeros((len(prompts), width), np.int64)
+        mask = np.zeros((len(prompts), width), np.int64)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = prompt
+            mask[row, : len(prompt)] = 1
+        positions = np.broadcast_to(np.arange(width), ids.shape)
+        wanted = [(row, len(prompt) - 1) for row, prompt in enumerate(prompts)]
+        return self._run(slot, ids, mask, positions, wanted)
+
+    def extend(self, slot: int, past: int, tokens: Sequence[int], wanted: Sequence[int]) -> Floats:
+        """More tokens of one sequence that holds `past`; logits at the places `wanted` among `tokens`."""
+        ids = np.array([tokens], np.int64)
+        mask = np.ones((1, past + len(tokens)), np.int64)
+        positions = np.arange(past, past + len(tokens))[None, :]
+        return self._run(slot, ids, mask, positions, [(0, place) for place in wanted])
+
+    def decode(self, tokens: Sequence[int], pasts: Sequence[int]) -> Floats:
+        """One token for each of the sequences in slots 0, 1, …, which hold `pasts`; logits of each."""
+        past = np.array(pasts, np.int64)
+        width = -(-(int(past.max()) + 1) // _MASK_STEP) * _MASK_STEP
+        mask = (np.arange(min(width, self.slots.length))[None, :] <= past[:, None]).astype(np.int64)
+        ids = np.array(tokens, np.int64)[:, None]
+        return self._run(0, ids, mask, past[:, None], [(row, 0) for row in range(len(pasts))])
+
+    def rebind(self) -> None:
+        """Forgets bindings to key-value arrays that are no longer there."""
+        self._bindings.clear()
+
+    def _run(self, slot: int, ids: Ints, mask: Ints, positions: Ints, wanted: Sequence[tuple[int, int]]) -> Floats:
+        folder = self._folder
+        binding = self._binding(slot, slot + len(ids))
+        inputs = {folder.input_ids: ids, folder.attention_mask: mask}
+        if folder.position_ids in self._inputs:
+            inputs[folder.position_ids] = np.ascontiguousarray(positions)
+        places = np.array(wanted, np.int64).reshape(-1, 1, 2)
+        rows = len(wanted) if self._pruned else ids.size
+        if self._pruned:
+            inputs[LOGIT_ROWS] = places
+        for name, array in inputs.items():
+            binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
+        if len(self._logits) < rows:
+            self._logits = np.empty((rows, folder.vocabulary), self._logits_dtype)
+        shape = (rows, 1, folder.vocabulary) if self._pruned else (*ids.shape, folder.vocabulary)
+        binding.bind_output(folder.logits, "cpu", 0, self._logits_dtype, shape, self._logits.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        logits = self._logits[:rows]
+        if not self._pruned:
+            logits = logits[places[:, 0, 0] * ids.shape[1] + places[:, 0, 1]]
+        return logits.astype(np.float32, copy=False)
+
+    def _binding(self, lo: int, hi: int) -> Any:
+        """A binding of the slots from `lo` up to `hi`; its other inputs change with each run."""
+        binding = self._bindings.get((lo, hi))
+        if binding is not None:
+            self._bindings.move_to_end((lo, hi))
+            return binding
+        binding = self._session.io_binding()
+        for past, present, array in self.slots.arrays:
+            part = array[lo:hi]
+            binding.bind_input(past, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
+            binding.bind_output(present, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
+        self._bindings[lo, hi] = binding
+        while len(self._bindings) > _BINDINGS:
+            self._bindings.popitem(last=False)
+        return binding
+
+
+def _numpy_type(onnx_type: str) -> np.dtype[Any]:
+    """The numpy type of `tensor(float)` and `tensor(float16)`."""
+    return np.dtype(np.float16 if onnx_type == "tensor(float16)" else np.float32)
