@@ -10,7 +10,7 @@ or land later), `StoreFullError` or another `StoreError` (it has not landed and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -233,7 +233,7 @@ class Store(Protocol):
         """Run `success` if every compare holds, else `failure`, atomically. A branch may write a key only once."""
         ...
 
-    def watch(self, key: bytes, end: bytes = b"", *, from_revision: int) -> AsyncIterator[WatchBatch]:
+    def watch(self, key: bytes, end: bytes = b"", *, from_revision: int) -> AsyncGenerator[WatchBatch, None]:
         """Every change of `key` or `[key, end)` from `from_revision` on, across broken connections, without a gap.
 
         There is no "from now": read first, then watch from the read's revision + 1, and nothing is missed.

@@ -97,4 +97,3 @@ def digest(state: MeshState) -> str:
     runs = {run.id: json.loads(encode(run)) for run in state.runs.values()}
     whole = {"mesh": json.loads(encode_mesh(state)), "runs": runs}
     return content_hash(json.dumps(whole, sort_keys=True).encode())
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from orbit_core.clock import Clock, SystemClock
@@ -108,7 +108,7 @@ class MemoryStore(Store):
         results = self._apply(success if succeeded else failure)
         return TxnResult(succeeded, self._revision, tuple(results))
 
-    async def watch(self, key: bytes, end: bytes = b"", *, from_revision: int) -> AsyncIterator[WatchBatch]:
+    async def watch(self, key: bytes, end: bytes = b"", *, from_revision: int) -> AsyncGenerator[WatchBatch, None]:
         if from_revision < 1:
             raise InvalidRequestError("a watch needs the revision to start from", remedy="read first")
         while True:

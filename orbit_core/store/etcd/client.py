@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import grpc.aio
 
@@ -108,7 +108,7 @@ class EtcdStore(Store):
         )
         return wire.txn_result(message)
 
-    def watch(self, key: bytes, end: bytes = b"", *, from_revision: int) -> AsyncIterator[WatchBatch]:
+    def watch(self, key: bytes, end: bytes = b"", *, from_revision: int) -> AsyncGenerator[WatchBatch, None]:
         if from_revision < 1:
             raise InvalidRequestError("a watch needs the revision to start from", remedy="read first")
         return Watch(self._members, key, end, from_revision, self._config.request_timeout_s).batches()

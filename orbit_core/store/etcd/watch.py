@@ -9,7 +9,8 @@ stream instead of keeping silent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import grpc
 import grpc.aio
@@ -35,16 +36,17 @@ class Watch:
         self._held: list[WatchEvent] = []
         self._failures = 0
 
-    async def batches(self) -> AsyncIterator[WatchBatch]:
+    async def batches(self) -> AsyncGenerator[WatchBatch, None]:
         while True:
             member = self._members.current
             if await member.connected(self._connect_timeout_s, patient=len(self._members.all) == 1):
                 try:
-                    async for response in self._responses(member):
-                        self._failures = 0
-                        batch = self._take(response)
-                        if batch is not None:
-                            yield batch
+                    async with aclosing(self._responses(member)) as responses:
+                        async for response in responses:
+                            self._failures = 0
+                            batch = self._take(response)
+                            if batch is not None:
+                                yield batch
                 except grpc.aio.AioRpcError as failure:
                     self._judge(failure)
             self._held.clear()  # the rest of that revision comes again, from its start
@@ -52,7 +54,7 @@ class Watch:
             self._failures += 1
             await asyncio.sleep(backoff_s(self._failures))
 
-    async def _responses(self, member: Member) -> AsyncIterator[rpc_pb2.WatchResponse]:
+    async def _responses(self, member: Member) -> AsyncGenerator[rpc_pb2.WatchResponse, None]:
         """One stream, from the place to go on from until it ends or breaks."""
         metadata = await self._members.metadata(member, self._connect_timeout_s)
         call = member.watch.Watch(metadata=(*metadata, _REQUIRE_LEADER))

@@ -7,7 +7,7 @@ import pytest
 from orbit_core.errors import InvalidRequestError, LimitError
 from orbit_core.limits import ETCD_VALUE_MAX_BYTES
 from orbit_core.store import api
-from orbit_core.store.api import Compare, CompactedError, Delete, Get, Put, Store, prefix_end
+from orbit_core.store.api import CompactedError, Compare, Delete, Get, Put, Store, prefix_end
 from orbit_core.store.keys import Keys
 
 
