@@ -1,0 +1,1 @@
+"""The parts of the market policy. Its public surface is `orbit_core.sched.market`; nobody else imports from here."""
