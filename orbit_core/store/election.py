@@ -117,6 +117,8 @@ class Election:
             if epoch is None or keeper.remaining_s() <= 0:
                 return None
             won = True
+        except NotFoundError:
+            return None  # the lease ended before the keeper knew
         finally:
             if not won:
                 await self._drop(lease, keeper, delete=None)
