@@ -297,11 +297,12 @@ class Store(Protocol):
     ) -> AsyncIterator[RangeResult]:
         """`[key, end)` in pages, all as of the revision of the first (which `revision` of each page names)."""
         revision = 0
+        limit = PAGE_KEYS
         while True:
             page = await self.range(
                 key,
                 end,
-                limit=PAGE_KEYS,
+                limit=limit,
                 revision=revision,
                 keys_only=keys_only,
                 serializable=serializable,
@@ -311,6 +312,8 @@ class Store(Protocol):
             if not page.more:
                 return
             key = page.kvs[-1].key + b"\x00"
+            if len(page.kvs) < limit:  # large values: the next page is asked for with little more than fits
+                limit = min(PAGE_KEYS, 2 * len(page.kvs))
 
 
 def prefix_end(prefix: bytes) -> bytes:
