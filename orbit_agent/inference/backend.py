@@ -32,11 +32,11 @@ Outcome = Result | InferenceError
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """How a model is to be loaded. `memory_limit_bytes` is for weights and key-value cache together."""
+    """How a model is to be loaded. `cache_bytes` is for the key-value cache, beside the weights."""
 
     provider: str
     threads: int
-    memory_limit_bytes: int
+    cache_bytes: int
     max_slots: int = 64
     prefill_chunk_tokens: int = 256
 

@@ -45,7 +45,7 @@ class BatchingBackend:
             folder,
             threads=settings.threads,
             slots=settings.max_slots,
-            memory_limit_bytes=settings.memory_limit_bytes,
+            cache_bytes=settings.cache_bytes,
         )
         self._slots = self._session.slots
         self._eos_ids = frozenset(folder.eos_ids)

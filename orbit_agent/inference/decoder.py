@@ -61,7 +61,7 @@ class Slots:
         self._dtype = np.dtype(dtype)
         self.slots = slots
         self.bytes_per_token = folder.key_value_bytes_per_token(self._dtype.itemsize)
-        self.budget_tokens = max(0, budget_bytes) // self.bytes_per_token
+        self.budget_tokens = budget_bytes // self.bytes_per_token
         if self.budget_tokens < min(_MIN_BUDGET_TOKENS, folder.context_length):
             raise NoRoomError(
                 f"the memory given to {folder.path.name} leaves a key-value cache of {self.budget_tokens} tokens",
@@ -127,7 +127,7 @@ class Slots:
 class DecoderSession:
     """One graph and its slots. Positions count from 0; logits that are returned hold until the next run."""
 
-    def __init__(self, folder: DecoderFolder, *, threads: int, slots: int, memory_limit_bytes: int) -> None:
+    def __init__(self, folder: DecoderFolder, *, threads: int, slots: int, cache_bytes: int) -> None:
         graph = OnnxGraph(folder.graph)
         self._inputs: dict[str, Tensor] = graph.inputs()
         self._folder = folder
@@ -150,8 +150,7 @@ class DecoderSession:
             next(output.type for output in self._session.get_outputs() if output.name == folder.logits)
         )
         cache_dtype = self._inputs[folder.past_key_names % 0].dtype
-        weights = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
-        self.slots = Slots(folder, cache_dtype, slots, memory_limit_bytes - weights)
+        self.slots = Slots(folder, cache_dtype, slots, cache_bytes)
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._logits = np.empty((0, folder.vocabulary), self._logits_dtype)
 
