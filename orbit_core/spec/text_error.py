@@ -1,7 +1,8 @@
 """The error of every small parser here (durations, references, conditions, schemas).
 
-It carries the offset of the fault inside the text that was read, so that the loader can point at the very
-column of the file. It is a `ValueError` too: that is what a pydantic validator may raise.
+It carries the offset of the fault inside the text that was read (and, where data was read, the path to that text),
+so that the loader can point at the very column of the file. It is a `ValueError` too: that is what a pydantic
+validator may raise.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ class TextError(InvalidSpecError, ValueError):
         found: str | None = None,
         expected: str | None = None,
         suggestion: str | None = None,
+        path: tuple[str | int, ...] = (),
     ) -> None:
         super().__init__(message)
         self.offset = offset
         self.found = found
         self.expected = expected
         self.suggestion = suggestion
+        self.path = path

@@ -90,9 +90,14 @@ def resolve_steps(steps: tuple[Step, ...], retries: RetryPolicy) -> tuple[Step, 
         if "needs" not in step.model_fields_set:
             changes["needs"] = (linked[-1].identifier,) if linked else ()
         linked.append(step.model_copy(update=changes))
-    graph = Graph(linked)
-    # In topological order each default rests on gathers above it, which the graph works out as it goes along.
+    # A default of several needs rests on what the gathers above it are over. The graph works that out itself
+    # for a step without a gather, so what is still open is left out of the steps that it is made from.
+    graph = Graph([step.model_copy(update={"gather": None}) if _is_open(step) else step for step in linked])
     return tuple(step.model_copy(update={"gather": _resolved_gather(step, graph)}) for step in linked)
+
+
+def _is_open(step: Step) -> bool:
+    return step.gather is not None and "over" not in step.gather.model_fields_set and len(set(step.needs)) > 1
 
 
 def _resolved_gather(step: Step, graph: Graph) -> Gather | None:
@@ -100,6 +105,5 @@ def _resolved_gather(step: Step, graph: Graph) -> Gather | None:
     if step.gather is None and not several:
         return None
     gather = step.gather or Gather()
-    if "over" in gather.model_fields_set:
-        return gather
-    return gather.model_copy(update={"over": graph.nearest_common(step.needs) if several else RUN})
+    over = graph.nearest_common(step.needs) if several else RUN
+    return gather if "over" in gather.model_fields_set else gather.model_copy(update={"over": over})
