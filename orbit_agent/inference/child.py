@@ -29,10 +29,9 @@ from typing import Any, NoReturn
 # Before any import of a runtime: its wheels send telemetry otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-from orbit_agent.inference import wire
+from orbit_agent.inference import frames, wire
 from orbit_agent.inference.backend import Backend, LoadSettings, Outcome, open_backend
 from orbit_agent.inference.errors import InferenceError
-from orbit_agent.workers import frames
 
 _log = logging.getLogger("orbit.inference.child")
 

@@ -72,29 +72,34 @@ class Guidance:
     """The grammars of one model: compiled once for each schema, copied for each request. Thread-safe."""
 
     def __init__(self, folder: Path, vocabulary: int, eos_ids: Sequence[int], threads: int) -> None:
-        source = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        self._tokenizer = llguidance.LLTokenizer(source, n_vocab=vocabulary, eos_token=list(eos_ids))
+        self._source = folder / "tokenizer.json"
+        self._vocabulary = vocabulary
+        self._eos_ids = list(eos_ids)
+        self._tokenizer: llguidance.LLTokenizer | None = None
         self._executor = llguidance.LLExecutor(num_threads=threads)
         self._compiled: OrderedDict[str, llguidance.LLMatcher] = OrderedDict()
         self._lock = Lock()
         self._masks = llguidance.numpy.allocate_token_bitmask(1, vocabulary)
-        self._vocabulary = vocabulary
 
     def guide(self, schema: Mapping[str, Any]) -> Guide:
         """A fresh guide; raises `UnsupportedSchemaError`."""
         grammar = _grammar(schema)
         with self._lock:
             matcher = self._compiled.get(grammar)
-            if matcher is not None:
-                self._compiled.move_to_end(grammar)
-                return Guide(matcher.deep_copy())
-        _check(grammar, self._tokenizer)
-        matcher = llguidance.LLMatcher(self._tokenizer, grammar)
-        with self._lock:
-            self._compiled[grammar] = matcher
+            if matcher is None:
+                matcher = self._compiled[grammar] = self._compile(grammar)
+            self._compiled.move_to_end(grammar)
             while len(self._compiled) > _CACHED_GRAMMARS:
                 self._compiled.popitem(last=False)
             return Guide(matcher.deep_copy())
+
+    def _compile(self, grammar: str) -> llguidance.LLMatcher:
+        if self._tokenizer is None:
+            # A large vocabulary takes a second to read in: not before the first schema needs it.
+            source = self._source.read_text(encoding="utf-8")
+            self._tokenizer = llguidance.LLTokenizer(source, n_vocab=self._vocabulary, eos_token=self._eos_ids)
+        _check(grammar, self._tokenizer)
+        return llguidance.LLMatcher(self._tokenizer, grammar)
 
     def mask(self, logits: npt.NDArray[np.float32], guides: Sequence[tuple[int, Guide]]) -> None:
         """Sets to minus infinity what the guide of each (row, guide) does not allow. `logits`: [rows, vocabulary]."""

@@ -22,14 +22,15 @@ from typing import Any, Final
 import psutil
 
 import orbit_agent
-from orbit_agent.inference import wire
+from orbit_agent.inference import frames, wire
 from orbit_agent.inference.backend import BackendInfo, LoadSettings, Request, Result
 from orbit_agent.inference.errors import InferenceError, ModelCrashedError, error_from_code
-from orbit_agent.workers import frames
+from orbit_core.limits import KIB, LOG_LINE_MAX_CHARS
 
 _log = logging.getLogger("orbit.inference")
 
 START_TIMEOUT_S: Final = 60.0
+END_TIMEOUT_S: Final = 2.0
 #: What a process has last written to stderr, for the story of its end.
 _LAST_LINES: Final = 5
 
@@ -52,7 +53,8 @@ class ModelProcess:
         self._loaded: asyncio.Future[BackendInfo] = asyncio.get_running_loop().create_future()
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._ended = False
-        self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._read_stderr())]
+        assert process.stderr is not None
+        self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._listen(process.stderr))]
 
     @classmethod
     async def start(cls) -> ModelProcess:
@@ -103,8 +105,11 @@ class ModelProcess:
 
     async def load(self, folder: Path, settings: LoadSettings) -> BackendInfo:
         """Loads the model in `folder`. Raises what the process says is wrong with it, or `ModelCrashedError`."""
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await asyncio.shield(self._hello)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.shield(self._hello)
+        except TimeoutError as error:
+            raise ModelCrashedError(f"a model process did not start within {START_TIMEOUT_S:.0f} s") from error
         self._send({"t": "load", "folder": str(folder), "settings": asdict(settings)})
         return await asyncio.shield(self._loaded)
 
@@ -144,7 +149,12 @@ class ModelProcess:
             while (frame := await frames.read_async(self._reader)) is not None:
                 self._take(frame)
         finally:
-            await self._process.wait()
+            # Its socket closes a moment before it can be waited for, and then its status tells why.
+            try:
+                async with asyncio.timeout(END_TIMEOUT_S):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
             self._end()
 
     def _take(self, frame: frames.Frame) -> None:
@@ -162,12 +172,15 @@ class ModelProcess:
             case unknown:
                 _log.error("a model process sent a frame of unknown kind %r", unknown)
 
-    async def _read_stderr(self) -> None:
-        assert self._process.stderr is not None
-        while line := await self._process.stderr.readline():
-            text = line.decode(errors="replace").rstrip()
-            self._last_lines.append(text)
-            _log.info("model process %d: %s", self.pid, text)
+    async def _listen(self, stderr: asyncio.StreamReader) -> None:
+        rest = b""
+        while chunk := await stderr.read(64 * KIB):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[-LOG_LINE_MAX_CHARS:]
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()[:LOG_LINE_MAX_CHARS]
+                self._last_lines.append(text)
+                _log.info("model process %d: %s", self.pid, text)
 
     def _end(self) -> None:
         """From now on nothing can be asked; whoever waits learns why."""

@@ -27,7 +27,7 @@ from orbit_agent.inference.api import (
     ScoreResult,
 )
 from orbit_agent.inference.backend import BackendInfo, LoadSettings, Request, Result
-from orbit_agent.inference.errors import InferenceError, ModelCrashedError, NoRoomError
+from orbit_agent.inference.errors import InferenceError, NoRoomError
 from orbit_agent.inference.process import ModelProcess
 from orbit_agent.models.manifest import Manifest
 from orbit_agent.models.store import ModelStore
@@ -153,6 +153,8 @@ class ModelServer:
 
     async def _ask(self, request: Request) -> Result:
         loaded = await self._get(request.model)
+        if not loaded.process.alive:  # it made way for another model while this request waited for it
+            loaded = await self._get(request.model)
         loaded.users += 1
         try:
             return await loaded.process.ask(request)
