@@ -312,8 +312,8 @@ class Store(Protocol):
             if not page.more:
                 return
             key = page.kvs[-1].key + b"\x00"
-            if len(page.kvs) < limit:  # large values: the next page is asked for with little more than fits
-                limit = min(PAGE_KEYS, 2 * len(page.kvs))
+            # Where values are large and few fit into a message, the next one is not asked for many more.
+            limit = min(PAGE_KEYS, 2 * len(page.kvs))
 
 
 def prefix_end(prefix: bytes) -> bytes:

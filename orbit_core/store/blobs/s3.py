@@ -1,0 +1,114 @@
+"""Blobs in S3 (or what speaks like it), one object each under a prefix. boto3 is blocking: it runs in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orbit_core.errors import BlobError
+from orbit_core.limits import BLOB_CHUNK_BYTES, MIB
+from orbit_core.store.blobs.api import BlobInfo, BlobSource, BlobStore, Digest, check_name, chunks_of, missing
+
+#: From here on an object is sent in parts. Few threads: uploads are many at once already.
+_TRANSFER: Final = TransferConfig(multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, max_concurrency=2)
+_SPOOL_IN_MEMORY_BYTES: Final = 4 * MIB
+_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+
+T = TypeVar("T")
+
+
+class S3Blobs(BlobStore):
+    """`client`: a boto3 S3 client, with its credentials, endpoint and timeouts. The bucket must exist."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str = "orbit/blobs/") -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    async def put(self, source: BlobSource, *, expected_sha256: str | None = None) -> BlobInfo:
+        digest = Digest()
+        # The name is the hash, so all of it has to have passed before the upload may begin.
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY_BYTES) as spool:
+            async for chunk in chunks_of(source):
+                digest.update(chunk)
+                if not isinstance(source, Path):
+                    await asyncio.to_thread(spool.write, chunk)
+            info = digest.info(expected_sha256)
+            if await self.stat(info.sha256) == info:
+                return info
+            if isinstance(source, Path):
+                with await asyncio.to_thread(source.open, "rb") as file:
+                    await self._upload(file, info.sha256)
+            else:
+                spool.seek(0)
+                await self._upload(spool, info.sha256)
+        return info
+
+    async def open(self, sha256: str) -> AsyncGenerator[bytes, None]:
+        key = self._key(sha256)
+        digest = Digest()
+        body = await self._call("read", sha256, lambda: self._client.get_object(Bucket=self._bucket, Key=key)["Body"])
+        if body is None:
+            raise missing(sha256)
+        try:
+            while chunk := await self._call("read", sha256, lambda: body.read(BLOB_CHUNK_BYTES)):
+                digest.update(chunk)
+                yield chunk
+        finally:
+            await asyncio.to_thread(body.close)
+        digest.info(sha256)
+
+    async def stat(self, sha256: str) -> BlobInfo | None:
+        key = self._key(sha256)
+        head = await self._call("look up", sha256, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+        return None if head is None else BlobInfo(sha256, head["ContentLength"])
+
+    async def delete(self, sha256: str) -> bool:
+        key = self._key(sha256)
+        if await self.stat(sha256) is None:
+            return False
+        await self._call("delete", sha256, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+        return True
+
+    async def list(self) -> AsyncIterator[BlobInfo]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        iterator = iter(pages)
+        while (page := await self._call("list", self._prefix, lambda: next(iterator, None))) is not None:
+            for found in page.get("Contents", ()):
+                yield BlobInfo(found["Key"].removeprefix(self._prefix), found["Size"])
+
+    async def _upload(self, file: IO[bytes], sha256: str) -> None:
+        key = self._key(sha256)
+        await self._call(
+            "store",
+            sha256,
+            lambda: self._client.upload_fileobj(file, self._bucket, key, Config=_TRANSFER),
+            absent_is_error=True,
+        )
+
+    async def _call(self, what: str, sha256: str, call: Callable[[], T], *, absent_is_error: bool = False) -> T | None:
+        """`call` in a thread; `None` where S3 says that there is no such object."""
+        try:
+            return await asyncio.to_thread(call)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in _ABSENT and not absent_is_error:
+                return None
+            raise self._refused(what, sha256, error) from error
+        except (BotoCoreError, OSError) as error:
+            raise self._refused(what, sha256, error) from error
+
+    def _refused(self, what: str, sha256: str, error: Exception) -> BlobError:
+        return BlobError(
+            f"S3 did not {what} blob {sha256} in bucket {self._bucket}: {error}",
+            remedy="check the endpoint, the credentials and the rights on that bucket",
+        )
+
+    def _key(self, sha256: str) -> str:
+        return self._prefix + check_name(sha256)

@@ -1,0 +1,139 @@
+"""Blobs between machines: the gRPC service that serves what is held here, and its client side.
+
+Bytes are verified by whoever stores them (`BlobStore.put` with the expected hash); nothing here trusts a peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+import grpc
+
+from orbit_core.errors import BlobError, InvalidRequestError
+from orbit_core.limits import GRPC_MESSAGE_MAX_BYTES
+from orbit_core.pb.orbit.v1 import blobs_pb2, blobs_pb2_grpc, common_pb2
+from orbit_core.store.blobs import BlobInfo, BlobMissingError, BlobStore, LocalBlobs, PeerBlobs
+from orbit_core.store.blobs.api import check_name
+
+#: How every gRPC server of Orbit is set up: pings that notice a half-dead connection, and a limit on messages.
+SERVER_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.max_receive_message_length", GRPC_MESSAGE_MAX_BYTES),
+    ("grpc.max_send_message_length", GRPC_MESSAGE_MAX_BYTES),
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+]
+_CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.max_receive_message_length", GRPC_MESSAGE_MAX_BYTES),
+    ("grpc.enable_http_proxy", 0),
+]
+CONNECT_S: Final = 5.0
+TRANSFER_S: Final = 600.0
+_HINTS_KEPT: Final = 10_000
+
+
+class BlobService(blobs_pb2_grpc.BlobServiceServicer):
+    """Serves one machine's blobs."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    async def GetBlob(
+        self, request: blobs_pb2.GetBlobRequest, context: Any
+    ) -> AsyncIterator[blobs_pb2.GetBlobResponse]:
+        check_name(request.sha256)
+        if await self._blobs.stat(request.sha256) is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"blob {request.sha256} is not here")
+        async with aclosing(self._blobs.open(request.sha256)) as chunks:
+            async for chunk in chunks:
+                yield blobs_pb2.GetBlobResponse(chunk=chunk)
+
+    async def PutBlob(
+        self, request_iterator: AsyncIterator[blobs_pb2.PutBlobRequest], context: Any
+    ) -> blobs_pb2.PutBlobResponse:
+        requests = aiter(request_iterator)
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("part") != "blob":
+            raise InvalidRequestError("a blob begins with its hash")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for request in requests:
+                yield request.chunk
+
+        info = await self._blobs.put(chunks(), expected_sha256=check_name(first.blob.sha256))
+        return blobs_pb2.PutBlobResponse(blob=common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes))
+
+    async def StatBlobs(self, request: blobs_pb2.StatBlobsRequest, context: Any) -> blobs_pb2.StatBlobsResponse:
+        found = [await self._blobs.stat(check_name(sha256)) for sha256 in request.sha256]
+        return blobs_pb2.StatBlobsResponse(
+            blobs=[
+                common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes) for info in found if info is not None
+            ]
+        )
+
+
+class BlobFetcher:
+    """Has blobs here, from wherever they are: this machine, the holders that were named, the leader."""
+
+    def __init__(self, local: LocalBlobs, leader: Callable[[], str | None]) -> None:
+        self.local = local
+        self._leader = leader
+        self._hints: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._peers = PeerBlobs(local, fetch, self._locate)
+
+    async def ensure(self, sha256: str, holders: Sequence[str]) -> BlobInfo:
+        """The blob is here when this returns. BlobError where nobody has it."""
+        self._hints[sha256] = tuple(holders)
+        if len(self._hints) > _HINTS_KEPT:
+            self._hints.popitem(last=False)
+        return await self._peers.ensure(sha256)
+
+    async def _locate(self, sha256: str) -> Sequence[str]:
+        leader = self._leader()
+        return tuple(dict.fromkeys([*self._hints.get(sha256, ()), *([leader] if leader else [])]))
+
+
+async def fetch(address: str, sha256: str) -> AsyncIterator[bytes]:
+    """The chunks of a blob from the machine at `address`. BlobError where it cannot be had there."""
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+        stub = blobs_pb2_grpc.BlobServiceStub(channel)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await channel.channel_ready()
+            async for response in stub.GetBlob(blobs_pb2.GetBlobRequest(sha256=sha256), timeout=TRANSFER_S):
+                yield response.chunk
+        except TimeoutError as error:
+            raise BlobError(f"{address} does not answer") from error
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise BlobMissingError(f"{address} does not have blob {sha256}") from error
+            raise BlobError(f"{address} does not give blob {sha256}: {error.details()}") from error
+
+
+async def push(address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:
+    """Has the machine at `address` hold the blobs too. BlobError where it does not take one."""
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+        stub = blobs_pb2_grpc.BlobServiceStub(channel)
+        try:
+            asked = blobs_pb2.StatBlobsRequest(sha256=[blob.sha256 for blob in blobs])
+            held = await stub.StatBlobs(asked, timeout=CONNECT_S)
+            there = {blob.sha256 for blob in held.blobs}
+            for blob in blobs:
+                if blob.sha256 not in there:
+                    await stub.PutBlob(_upload(local, blob), timeout=TRANSFER_S)
+        except grpc.aio.AioRpcError as error:
+            raise BlobError(f"{address} does not take a copy of a blob: {error.details()}") from error
+
+
+async def _upload(local: BlobStore, blob: common_pb2.BlobRef) -> AsyncIterator[blobs_pb2.PutBlobRequest]:
+    yield blobs_pb2.PutBlobRequest(blob=blob)
+    async with aclosing(local.open(blob.sha256)) as chunks:
+        async for chunk in chunks:
+            yield blobs_pb2.PutBlobRequest(chunk=chunk)
