@@ -14,12 +14,13 @@ class GivenResults:
     def __init__(self) -> None:
         self._given: set[tuple[str, int]] = set()
 
-    def is_new(self, result: Result) -> bool:
+    def new(self, result: Result) -> list[Result]:
+        """The result, or nothing."""
         key = (result.invocation_id, -1 if result.failure else result.index)
         if key in self._given:
-            return False
+            return []
         self._given.add(key)
-        return True
+        return [result]
 
 
 class GivenLogs:

@@ -15,9 +15,9 @@ Calls are therefore made more than once: every request carries a request id or i
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import grpc
 
@@ -35,6 +35,7 @@ from orbit_core.rpc_options import CHANNEL_OPTIONS
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: Told of each failed attempt that is not the last: the error, and the seconds since the first one.
 OnWait = Callable[[OrbitError, float], None]
@@ -99,13 +100,15 @@ class Router:
         method: Callable[[grpc.aio.Channel], grpc.aio.UnaryStreamMultiCallable[Q, R]],
         request: Q,
         *,
+        new: Callable[[R], Iterable[T]],
         restarted: Callable[[], None] = lambda: None,
-        complete: Callable[[], Any] | None = None,
-    ) -> AsyncGenerator[R, None]:
-        """What the leader streams. After a break the stream begins anew: `restarted` is called before it does.
+        complete: Callable[[], Awaitable[bool]] | None = None,
+    ) -> AsyncGenerator[T, None]:
+        """What is new in the messages that the leader streams.
 
-        A stream that ends is taken for an end only if `await complete()` says so: a coordinator that stops may
-        end its streams in peace.
+        After a break the stream begins anew: `restarted` is called before it does, and `new` leaves out what it has
+        seen. A stream that ends is taken for an end only if `complete` says so: a coordinator that stops may end
+        its streams in peace.
         """
         search = Search(self)
         while True:
@@ -113,8 +116,9 @@ class Router:
             call = method(self.channel(search.target()))(request)
             try:
                 async for response in call:
-                    search.succeeded()
-                    yield response
+                    for item in new(response):
+                        search.succeeded()
+                        yield item
                 if complete is None or await complete():
                     return
                 broken: OrbitError = MeshUnreachableError("the stream ended before the run had ended")
@@ -173,11 +177,11 @@ class Search:
         return max(self._router.patience.pause_min_s, min(self._router.patience.attempt_s, self._left_s()))
 
     def succeeded(self) -> None:
-        """Somebody answered: patience starts over, for a stream that may break later."""
+        """The target answered: patience starts over, for a stream that may break later."""
         self._router.answered = True
         self._router.leader = self._target
         self._failing_since_s = None
-        self._tried.clear()
+        self._tried = {self._target}
         self._rounds = 0
 
     async def failed(self, error: OrbitError) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -163,21 +163,26 @@ class OrbitClient:
 
     async def watch(self, run_id: str) -> AsyncGenerator[Run, None]:
         """The run now, then again whenever it has changed; the last one has ended."""
-        last: Run | None = None
+        last: list[Run] = []
+
+        def new(response: runs_pb.WatchRunResponse) -> list[Run]:
+            now = [_convert.run(response.run)]
+            changed = now != last
+            last[:] = now
+            return now if changed else []
 
         async def complete() -> bool:
-            return last is not None and last.ended
+            return any(run.ended for run in last)
 
-        request = runs_pb.WatchRunRequest(run_id=run_id)
         stream = self._router.stream(
-            lambda channel: runs_pb2_grpc.RunServiceStub(channel).WatchRun, request, complete=complete
+            lambda channel: runs_pb2_grpc.RunServiceStub(channel).WatchRun,
+            runs_pb.WatchRunRequest(run_id=run_id),
+            new=new,
+            complete=complete,
         )
         async with aclosing(stream):
-            async for response in stream:
-                now = _convert.run(response.run)
-                if now != last:
-                    last = now
-                    yield now
+            async for run in stream:
+                yield run
 
     async def results(
         self, run_id: str, *, follow: bool = True, steps: Iterable[str] = ()
@@ -187,34 +192,31 @@ class OrbitClient:
         `steps`: also the objects of these steps, which others follow.
         """
         given = GivenResults()
-        request = runs_pb.StreamResultsRequest(run_id=run_id, follow=follow, steps=list(steps))
         stream = self._router.stream(
             lambda channel: runs_pb2_grpc.RunServiceStub(channel).StreamResults,
-            request,
+            runs_pb.StreamResultsRequest(run_id=run_id, follow=follow, steps=list(steps)),
+            new=lambda response: given.new(_convert.result(response.result)),
             complete=self._ended(run_id) if follow else None,
         )
         async with aclosing(stream):
-            async for response in stream:
-                result = _convert.result(response.result)
-                if given.is_new(result):
-                    yield result
+            async for result in stream:
+                yield result
 
     async def logs(
         self, run_id: str, *, follow: bool = False, step: str = "", invocation_id: str = ""
     ) -> AsyncGenerator[LogRecord, None]:
         """The run's log records as they came in; with `follow` until the run has ended."""
         given = GivenLogs()
-        request = runs_pb.StreamLogsRequest(run_id=run_id, follow=follow, step=step, invocation_id=invocation_id)
         stream = self._router.stream(
             lambda channel: runs_pb2_grpc.RunServiceStub(channel).StreamLogs,
-            request,
+            runs_pb.StreamLogsRequest(run_id=run_id, follow=follow, step=step, invocation_id=invocation_id),
+            new=lambda response: given.new(_convert.log_record(each) for each in response.records),
             restarted=given.restart,
             complete=self._ended(run_id) if follow else None,
         )
         async with aclosing(stream):
-            async for response in stream:
-                for record in given.new(_convert.log_record(each) for each in response.records):
-                    yield record
+            async for record in stream:
+                yield record
 
     async def invocations(
         self, run_id: str, *, step: str = "", states: Iterable[InvocationState] = ()
@@ -292,7 +294,7 @@ class OrbitClient:
         )
         return response.deleted
 
-    def _ended(self, run_id: str) -> Callable[[], Any]:
+    def _ended(self, run_id: str) -> Callable[[], Awaitable[bool]]:
         async def complete() -> bool:
             return (await self.run(run_id)).ended
 
