@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -159,7 +159,7 @@ class Election:
                 await self._store.lease_revoke(lease.id)
 
 
-async def observe(store: Store, keys: Keys) -> AsyncIterator[Leader | None]:
+async def observe(store: Store, keys: Keys) -> AsyncGenerator[Leader | None, None]:
     """The leader as of now, then every change; `None` while nobody leads. Raises what the store's reads raise."""
     key = keys.leader()
     while True:

@@ -24,7 +24,7 @@ DEFAULT_PREFIX: Final = "/orbit/v1"
 SEQ_DIGITS: Final = 20
 CHUNK_DIGITS: Final = 5
 
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._-]+)+")
 
 
@@ -126,6 +126,9 @@ class Keys:
     def vault_secret(self, project: str, cluster: str, name: str) -> bytes:
         """`cluster` is empty for a secret of the whole project."""
         return self._key("vault", _segment(project), "secrets", _segment(cluster) if cluster else "-", _segment(name))
+
+    def vault_keys(self, project: str) -> KeyRange:
+        return self._under("vault", _segment(project), "keys")
 
     def vault_secrets(self, project: str) -> KeyRange:
         return self._under("vault", _segment(project), "secrets")

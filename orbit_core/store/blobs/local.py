@@ -55,36 +55,33 @@ class LocalBlobs(BlobStore):
     async def put(self, source: BlobSource, *, expected_sha256: str | None = None) -> BlobInfo:
         digest = Digest()
         descriptor, name = await self._on_disk(tempfile.mkstemp, None, None, self._incoming)
-        aside = Path(name)
+        aside, file = Path(name), os.fdopen(descriptor, "wb")
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                async for chunk in chunks_of(source):
-                    digest.update(chunk)
-                    await self._on_disk(file.write, chunk)
-                await self._on_disk(_sync, file)
+            async for chunk in chunks_of(source):
+                digest.update(chunk)
+                await self._on_disk(file.write, chunk)
+            await self._on_disk(_sync, file)
             info = digest.info(expected_sha256)
             await self._on_disk(self._adopt, aside, info)
             return info
         finally:
+            with suppress(OSError):  # a full disk refuses once more, and has been told about
+                await asyncio.to_thread(file.close)
             await asyncio.to_thread(aside.unlink, missing_ok=True)
 
     async def open(self, sha256: str) -> AsyncGenerator[bytes, None]:
         path = self._path(sha256)
         digest = Digest()
         try:
-            file = await asyncio.to_thread(path.open, "rb")
+            with await asyncio.to_thread(path.open, "rb") as file:
+                while chunk := await asyncio.to_thread(file.read, BLOB_CHUNK_BYTES):
+                    digest.update(chunk)
+                    yield chunk
+            digest.info(sha256)
         except FileNotFoundError:
             raise missing(sha256) from None
-        try:
-            while chunk := await asyncio.to_thread(file.read, BLOB_CHUNK_BYTES):
-                digest.update(chunk)
-                yield chunk
         except OSError as error:
             raise BlobError(f"blob {sha256} cannot be read from {path}: {error.strerror}") from error
-        finally:
-            await asyncio.to_thread(file.close)
-        try:
-            digest.info(sha256)
         except BlobDamagedError:
             await self._give_up(sha256)
             raise

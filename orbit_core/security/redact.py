@@ -1,0 +1,118 @@
+"""Takes known secret values out of text and nested data, in the forms in which they usually leak.
+
+The forms: as they are, in base64 (both alphabets, with and without padding), URL-encoded, JSON-escaped, and each
+longer line of a value that has several. A value of fewer than `MIN_CHARS` characters is left alone: taking every
+"1" or "no" out of a log would ruin it and hide nothing. It holds values in memory, and logs nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+REPLACEMENT: Final = "[redacted]"
+MIN_CHARS: Final = 4
+#: A line of a value of several lines is taken out by itself from this length on: shorter ones are braces and words.
+LINE_MIN_CHARS: Final = 8
+
+
+class Redactor:
+    """For one set of values. Make it once per set: it compiles a pattern."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        forms = {form for value in values if len(value) >= MIN_CHARS for form in _forms(value)}
+        #: Longest first, so that at each place the longest form is taken out.
+        self._forms = sorted(forms, key=lambda form: (-len(form), form))
+        # A look-ahead finds forms that overlap, too: none of them may be left behind in pieces.
+        self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, self._forms))}))") if forms else None
+
+    def text(self, text: str) -> str:
+        """`text` with every form of every value replaced."""
+        spans = self._spans(text)
+        if not spans:
+            return text
+        kept = []
+        at = 0
+        for start, end in spans:
+            kept.append(text[at:start])
+            at = end
+        return REPLACEMENT.join([*kept, text[at:]])
+
+    def data(self, data: object) -> object:
+        """Nested JSON-like data with the text in it (keys too) redacted; other values are passed on."""
+        match data:
+            case str():
+                return self.text(data)
+            case Mapping():
+                return {self.data(key): self.data(value) for key, value in data.items()}
+            case list() | tuple():
+                return [self.data(item) for item in data]
+            case _:
+                return data
+
+    def stream(self) -> StreamRedactor:
+        """For text that comes in pieces."""
+        return StreamRedactor(self)
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        """Where forms lie, overlapping and touching ones as one."""
+        if self._pattern is None:
+            return []
+        spans: list[tuple[int, int]] = []
+        for match in self._pattern.finditer(text):
+            start, end = match.span(1)
+            if spans and start < spans[-1][1]:
+                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            else:
+                spans.append((start, end))
+        return spans
+
+    def _undecided_from(self, text: str) -> int:
+        """From where on `text` may be the beginning of a form whose rest is still to come."""
+        longest = len(self._forms[0]) if self._forms else 0
+        cut = len(text)
+        for start in range(max(0, len(text) - longest + 1), len(text)):
+            tail = text[start:]
+            if any(len(form) > len(tail) and form.startswith(tail) for form in self._forms):
+                cut = start
+                break
+        for start, end in self._spans(text):
+            if start < cut < end:
+                return start  # a form that is whole already goes along with the one that may follow inside it
+        return cut
+
+
+class StreamRedactor:
+    """Redacts text in pieces: what may be the start of a secret is held back until more text, or the end, decides."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """What can be passed on now."""
+        text = self._held + piece
+        cut = self._redactor._undecided_from(text)
+        self._held = text[cut:]
+        return self._redactor.text(text[:cut])
+
+    def flush(self) -> str:
+        """The rest, at the end of the text."""
+        text, self._held = self._held, ""
+        return self._redactor.text(text)
+
+
+def _forms(value: str) -> set[str]:
+    raw = value.encode()
+    forms = {value, quote(value, safe=""), quote(value), quote_plus(value)}
+    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    for encoded in (base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()):
+        forms |= {encoded, encoded.rstrip("=")}
+    lines = [line.strip() for line in value.splitlines()]
+    if len(lines) > 1:
+        forms |= {line for line in lines if len(line) >= LINE_MIN_CHARS}
+    return {form for form in forms if len(form) >= MIN_CHARS}
