@@ -81,7 +81,10 @@ def wrong_task(request: Request, task: Task) -> InferenceError:
 def open_backend(folder: Path, settings: LoadSettings) -> Backend:
     """Loads the model in `folder`. Raises an `InferenceError` that says why it cannot be."""
     from orbit_agent.inference.folder import EncoderFolder, read_folder
+    from orbit_agent.inference.providers import CPU, preload_libraries
 
+    if settings.provider != CPU:
+        preload_libraries()
     described = read_folder(folder)
     if isinstance(described, EncoderFolder):
         from orbit_agent.inference.encoder import EncoderBackend
@@ -89,7 +92,7 @@ def open_backend(folder: Path, settings: LoadSettings) -> Backend:
         return EncoderBackend(described, settings)
     from orbit_agent.inference.decoder import why_not_batched
 
-    if settings.provider == "CPUExecutionProvider" and why_not_batched(described) is None:
+    if settings.provider == CPU and why_not_batched(described) is None:
         from orbit_agent.inference.batching import BatchingBackend
 
         return BatchingBackend(described, settings)

@@ -31,6 +31,8 @@ _BINDINGS: Final = 128
 
 def why_not_batched(folder: DecoderFolder) -> str | None:
     """Why this graph cannot be run here, or None: it can."""
+    if folder.paged or not (folder.layers and folder.key_value_heads and folder.head_size):
+        return "a key-value cache of another kind"
     try:
         graph = OnnxGraph(folder.graph)
     except (OSError, ValueError) as error:

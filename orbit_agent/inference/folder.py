@@ -22,7 +22,10 @@ Pooling = Literal["mean", "cls", "last", "max"]
 
 @dataclass(frozen=True, slots=True)
 class DecoderFolder:
-    """A decoder in the onnxruntime-genai layout; `*_names` hold one `%d` for the layer."""
+    """A decoder in the onnxruntime-genai layout; `*_names` hold one `%d` for the layer.
+
+    `paged`: exported with paged attention. Sizes that an architecture does not state are 0.
+    """
 
     path: Path
     model_type: str
@@ -34,6 +37,7 @@ class DecoderFolder:
     layers: int
     key_value_heads: int
     head_size: int
+    paged: bool
     shares_buffer: bool
     input_ids: str
     attention_mask: str
@@ -98,14 +102,15 @@ def _decoder(path: Path) -> DecoderFolder:
         return DecoderFolder(
             path=path,
             model_type=str(model.get("type", "")),
-            graph=path / decoder["filename"],
+            graph=path / decoder.get("filename", "model.onnx"),
             context_length=int(model["context_length"]),
             vocabulary=int(model["vocab_size"]),
             eos_ids=tuple(map(int, eos)) if isinstance(eos, list) else (int(eos),),
             bos_id=model.get("bos_token_id"),
-            layers=int(decoder["num_hidden_layers"]),
-            key_value_heads=int(decoder["num_key_value_heads"]),
-            head_size=int(decoder["head_size"]),
+            layers=int(decoder.get("num_hidden_layers", 0)),
+            key_value_heads=int(decoder.get("num_key_value_heads", 0)),
+            head_size=int(decoder.get("head_size", 0)),
+            paged="dynamic_batching" in config.get("engine", {}),
             shares_buffer=bool(config.get("search", {}).get("past_present_share_buffer", False)),
             input_ids=inputs.get("input_ids", "input_ids"),
             attention_mask=inputs.get("attention_mask", "attention_mask"),

@@ -151,13 +151,20 @@ def _usable(candidates: Sequence[str], runtime: Any) -> list[str]:
     return found
 
 
+def preload_libraries() -> None:
+    """Loads CUDA and cuDNN from the wheels that brought them, where nothing else looks. Once, before a session."""
+    import onnxruntime
+
+    if "onnxruntime-gpu" in installed_wheels():
+        onnxruntime.preload_dlls()
+
+
 def main() -> None:
     """The child: prints what works as one line of JSON."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)
-    if hasattr(onnxruntime, "preload_dlls") and "onnxruntime-gpu" in installed_wheels():
-        onnxruntime.preload_dlls()  # CUDA and cuDNN come from wheels too, where nothing else looks
+    preload_libraries()
     built_in = onnxruntime.get_available_providers()
     answer = {"built-in": built_in, "usable": _usable(built_in, onnxruntime)}
     sys.stdout.write(json.dumps(answer) + "\n")
