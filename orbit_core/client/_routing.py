@@ -31,7 +31,7 @@ from orbit_core.errors import (
     StoreError,
     StoreFullError,
 )
-from orbit_core.rpc_options import CHANNEL_OPTIONS
+from orbit_core.limits import GRPC_MESSAGE_MAX_BYTES
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -42,6 +42,21 @@ OnWait = Callable[[OrbitError, float], None]
 
 REMEDY: Final = "is the mesh running? `orbit up` starts one; --address or ORBIT_ADDRESS names another"
 _LEARNED_MAX: Final = 8
+
+# A coordinator that vanishes without a word is noticed by keepalive. Where nobody listens yet, the channel tries
+# again within two seconds, not after gRPC's own two minutes: leaders come back.
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", GRPC_MESSAGE_MAX_BYTES),
+    ("grpc.max_send_message_length", GRPC_MESSAGE_MAX_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # despite its name: how long one attempt to connect may take
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,7 @@ class Router:
 
     def channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+            self._channels[address] = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         return self._channels[address]
 
     def candidates(self) -> tuple[str, ...]:
