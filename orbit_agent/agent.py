@@ -1,0 +1,274 @@
+"""One agent, put together: session, link, executor, workers, models, blobs, advertisement, and how they end.
+
+Only wiring and lifetimes live here; each part decides for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+import grpc
+import psutil
+
+from orbit_agent import hardware
+from orbit_agent.advertise import Advertiser
+from orbit_agent.config import AgentConfig
+from orbit_agent.executor import Executor
+from orbit_agent.inference.providers import probe
+from orbit_agent.inference.server import ModelServer
+from orbit_agent.link import LeaderFinder, Link
+from orbit_agent.models.store import ModelStore
+from orbit_agent.models_for_workers import ServedModels
+from orbit_agent.objects import BlobFiles
+from orbit_agent.outbox import Outbox
+from orbit_agent.session import Actions, Key, Session, key_of
+from orbit_agent.workers.api import Call, LogRecord
+from orbit_agent.workers.pool import WorkerPool
+from orbit_core.clock import SystemClock
+from orbit_core.ids import time_ordered_id
+from orbit_core.limits import ERROR_MESSAGE_MAX_CHARS
+from orbit_core.pb.orbit.v1 import agents_pb2, blobs_pb2_grpc, common_pb2
+from orbit_core.store.api import Store
+from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.keys import Keys
+from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, push
+from satellites.registry import installed
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 2.0
+LOG_BATCH_S = 0.3
+LOG_BATCH_MAX = 500
+#: Log records that wait for a stream; the oldest go first.
+LOG_BACKLOG_MAX = 10_000
+ACKNOWLEDGE_S = 3.0
+
+_PRICE_KINDS = {
+    "owned": agents_pb2.PRICE_KIND_OWNED,
+    "on-demand": agents_pb2.PRICE_KIND_ON_DEMAND,
+    "spot": agents_pb2.PRICE_KIND_SPOT,
+}
+
+
+class Agent:
+    """`run` from start to end; `stop` begins the drain."""
+
+    def __init__(self, config: AgentConfig, store: Store, models: ModelServer, providers: Sequence[str]) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        self._models = models
+        keys = Keys(config.prefix)
+        self._blobs = LocalBlobs(config.data / "blobs")
+        self._fetcher = BlobFetcher(self._blobs, lambda: self._link.attached_to)
+        self._outbox = Outbox(config.data / "outbox")
+        self._session = Session(window=config.slots, kept=self._outbox.load())
+        self._pool = WorkerPool(
+            scratch_root=config.data / "scratch",
+            size=config.slots,
+            models=ServedModels(models),
+            files=BlobFiles(self._fetcher),
+            on_log=self._log,
+        )
+        self._executor = Executor(self._pool, self._fetcher, self._blobs, self)
+        self._finder = LeaderFinder(store, keys)
+        self._link = Link(self._finder, opening=self._opening, on_command=self._command)
+        self._advertiser = Advertiser(store, keys, config.id)
+        self._advertisement = self._describe(providers)
+        self._attempts: dict[Key, asyncio.Task[None]] = {}
+        self._logs: list[common_pb2.LogRecord] = []
+        self._stopping = asyncio.Event()
+        self._settled = asyncio.Event()  # something that the drain waits for may have changed
+
+    @classmethod
+    async def create(cls, config: AgentConfig, store: Store) -> Agent:
+        """Finds out what this machine can do; raises where inference is set up in a way that cannot work."""
+        usable = (await probe()).usable
+        limit_bytes = config.memory_bytes or hardware.usable_memory_bytes()
+        models = ModelServer(ModelStore(config.models), threads=config.threads, memory_limit_bytes=limit_bytes)
+        return cls(config, store, models, usable)
+
+    def _describe(self, providers: Sequence[str]) -> agents_pb2.Advertisement:
+        config = self._config
+        return agents_pb2.Advertisement(
+            agent_id=config.id,
+            session_id=time_ordered_id("session", self._clock.now_ms(), os.urandom(7)),
+            hardware=hardware.discover(
+                config.data, cpus=config.cpus, memory_bytes=config.memory_bytes, providers=list(providers)
+            ),
+            labels=config.labels,
+            price_usd_per_hour=config.price_usd_per_hour,
+            price_kind=_PRICE_KINDS[config.price_kind],
+            satellites=installed().names(),
+            warm_models=self._warm(),
+            started_ms=self._clock.now_ms(),
+        )
+
+    # Lifetime.
+
+    def stop(self) -> None:
+        """Begins the drain; `run` returns when it is over."""
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Serves until `stop`. `ready(address)` is called once the agent can be reached."""
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(self._blobs), server)
+        port = server.add_insecure_port(self._config.listen)
+        self._advertisement.address = f"{self._config.listen.rpartition(':')[0]}:{port}"
+        await server.start()
+        await self._pool.start()
+        await self._models.start()
+        self._advertiser.say(self._advertisement)
+        tasks = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("finder", self._finder.run()),
+                ("link", self._link.run()),
+                ("advertiser", self._advertiser.run()),
+                ("heartbeats", self._heartbeats()),
+                ("logs", self._send_logs()),
+            )
+        ]
+        try:
+            ready(self._advertisement.address)
+            await self._until_stopped(tasks)
+            await self._drain()
+        finally:
+            for task in [*tasks, *self._attempts.values()]:
+                task.cancel()
+            await asyncio.gather(*tasks, *self._attempts.values(), return_exceptions=True)
+            await self._advertiser.withdraw()
+            await self._pool.close()
+            await self._models.close()
+            await server.stop(grace=0.2)
+
+    async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Until `stop`, or until a part that should never end has ended, which is a bug that must show."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+                    raise RuntimeError(f"{task.get_name()} ended")
+        finally:
+            stopping.cancel()
+
+    async def _drain(self) -> None:
+        """Takes no more, lets finish what fits, hands back the rest, waits a little for acknowledgements."""
+        log.info("draining: %d attempts run", self._session.running)
+        self._do(self._session.drain("asked to stop"))
+        await self._wait(lambda: not self._session.running, self._config.drain_s)
+        self._do(self._session.hand_back("drain"))
+        await self._wait(lambda: not self._session.attempts, ACKNOWLEDGE_S)
+
+    async def _wait(self, done: Callable[[], bool], limit_s: float) -> None:
+        deadline_s = self._clock.monotonic_s() + limit_s
+        while not done() and self._clock.monotonic_s() < deadline_s:
+            self._settled.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), deadline_s - self._clock.monotonic_s())
+
+    # The session's inputs and actions.
+
+    def _opening(self) -> list[agents_pb2.AgentEvent]:
+        del self._advertisement.warm_models[:]
+        self._advertisement.warm_models.extend(self._warm())
+        return [self._session.hello(self._advertisement), *self._session.unacknowledged()]
+
+    def _command(self, command: agents_pb2.AgentCommand) -> None:
+        self._do(self._session.command(command))
+        if command.WhichOneof("kind") == "drain":
+            self.stop()
+
+    def _do(self, actions: Actions) -> None:
+        self._settled.set()
+        for result in actions.store:
+            self._store(result)
+        for key in actions.forget:
+            self._outbox.forget(key)
+        for event in actions.send:
+            self._link.send(event)
+        for key in actions.stop:
+            task = self._attempts.get(key)
+            if task is not None:
+                task.cancel()
+        for assignment in actions.start:
+            task = asyncio.create_task(self._attempt(assignment))
+            self._attempts[key_of(assignment.key)] = task
+
+    def _store(self, result: agents_pb2.AttemptResult) -> None:
+        try:
+            self._outbox.put(result)
+        except OSError as error:
+            # The result is still sent; it is only not safe from a restart of this agent.
+            log.error("the outbox cannot be written: %s", error)
+
+    async def _attempt(self, assignment: agents_pb2.Assignment) -> None:
+        key = key_of(assignment.key)
+        try:
+            self._do(self._session.started(key, self._clock.now_ms()))
+            result = await self._executor.run(assignment)
+            self._do(self._session.finished(result))
+        except asyncio.CancelledError:
+            self._do(self._session.stopped(key))
+            raise
+        finally:
+            self._attempts.pop(key, None)
+
+    async def share(self, blobs: Sequence[common_pb2.BlobRef]) -> None:
+        """Copies blobs to the leader's machine, so that a result outlives this one."""
+        if not blobs:
+            return
+        address = await self._finder.wait()
+        await push(address, self._blobs, blobs)
+
+    # What goes out by itself.
+
+    async def _heartbeats(self) -> None:
+        psutil.cpu_percent()
+        while True:
+            await self._clock.sleep(HEARTBEAT_S)
+            warm = self._warm()
+            if list(self._advertisement.warm_models) != warm:
+                del self._advertisement.warm_models[:]
+                self._advertisement.warm_models.extend(warm)
+                self._advertiser.say(self._advertisement)
+            beat = agents_pb2.Heartbeat(
+                cpu_load=psutil.cpu_percent() / 100,
+                memory_free_bytes=psutil.virtual_memory().available,
+                warm_models=warm,
+                price_usd_per_hour=self._config.price_usd_per_hour,
+            )
+            self._link.send(agents_pb2.AgentEvent(heartbeat=beat))
+
+    def _warm(self) -> list[str]:
+        return sorted(model.name for model in self._models.loaded() if model.state == "warm")
+
+    def _log(self, call: Call, record: LogRecord) -> None:
+        self._logs.append(
+            common_pb2.LogRecord(
+                time_ms=record.time_ms,
+                level="error" if record.level == "critical" else record.level,
+                message=record.message[:ERROR_MESSAGE_MAX_CHARS],
+                run_id=call.run_id,
+                invocation_id=call.invocation_id,
+                step=call.step,
+                attempt=call.attempt,
+            )
+        )
+        if len(self._logs) > LOG_BACKLOG_MAX:
+            del self._logs[: LOG_BACKLOG_MAX // 10]
+
+    async def _send_logs(self) -> None:
+        while True:
+            await self._clock.sleep(LOG_BATCH_S)
+            while self._logs:
+                batch = self._logs[:LOG_BATCH_MAX]
+                if not self._link.send(agents_pb2.AgentEvent(logs=agents_pb2.LogBatch(records=batch))):
+                    break
+                del self._logs[: len(batch)]

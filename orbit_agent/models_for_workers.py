@@ -1,0 +1,49 @@
+"""The satellites' `Models`, served by this agent's model server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from orbit_agent.inference.api import EmbedRequest, GenerateRequest, Message, Sampling
+from orbit_agent.inference.errors import InferenceError
+from orbit_agent.inference.server import ModelServer
+from satellites.contract import GenerateCall, Generated, PermanentError, SatelliteError
+
+
+class ServedModels:
+    """Turns a satellite's calls into requests, and what goes wrong into the satellite's errors."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+
+    async def generate(self, call: GenerateCall) -> Generated:
+        request = GenerateRequest(
+            id=f"g{next(self._numbers)}",
+            model=call.model,
+            messages=tuple(Message(each["role"], each["content"]) for each in call.messages),  # type: ignore[arg-type]
+            max_new_tokens=call.max_new_tokens,
+            sampling=Sampling(call.temperature, call.top_p, call.top_k, call.seed),
+            json_schema=call.json_schema,
+            stop=tuple(call.stop),
+            context_overflow=call.context_overflow,
+        )
+        try:
+            result = await self._server.generate(request)
+        except InferenceError as error:
+            raise _satellite_error(error) from error
+        finish = "length" if result.finish == "length" else "stop"
+        return Generated(result.text, finish, result.input_tokens, result.output_tokens)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        try:
+            result = await self._server.embed(EmbedRequest(f"e{next(self._numbers)}", model, tuple(texts)))
+        except InferenceError as error:
+            raise _satellite_error(error) from error
+        return result.vectors
+
+
+def _satellite_error(error: InferenceError) -> SatelliteError:
+    kind = SatelliteError if error.retryable else PermanentError
+    return kind(str(error), code=error.code)

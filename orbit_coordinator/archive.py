@@ -1,0 +1,104 @@
+"""Ended runs: their records leave the state and etcd's journal, and stay readable.
+
+The record (the whole run as a snapshot would hold it) and its logs are blobs; etcd keeps one small summary a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from orbit_coordinator.views import run_view
+from orbit_core.errors import BlobError, NotFoundError
+from orbit_core.pb.orbit.v1 import runs_pb2
+from orbit_core.sched.state import Run
+from orbit_core.sched.workflow import Workflow
+from orbit_core.store.api import Put, Store
+from orbit_core.store.blobs import BlobStore, read_blob
+from orbit_core.store.codec import decode, encode
+from orbit_core.store.election import Leadership
+from orbit_core.store.keys import Keys
+
+_RUNS_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedRun:
+    """A summary, and where the whole lies."""
+
+    view: runs_pb2.Run
+    record_sha256: str
+    logs_sha256: str
+
+
+class Archive:
+    """Writes and reads ended runs."""
+
+    def __init__(self, store: Store, keys: Keys, blobs: BlobStore) -> None:
+        self._store = store
+        self._keys = keys
+        self._blobs = blobs
+        self._read: OrderedDict[str, Run] = OrderedDict()
+
+    async def write(self, run: Run, workflow: Workflow, logs: bytes, leadership: Leadership) -> None:
+        """Durable when it returns. FencedError after a change of leader."""
+        record = await self._blobs.put(encode(run))
+        kept_logs = await self._blobs.put(logs) if logs else None
+        summary: dict[str, Any] = {
+            "format": 1,
+            "run": MessageToDict(run_view(run, workflow), preserving_proto_field_name=True),
+            "record": record.sha256,
+            "logs": kept_logs.sha256 if kept_logs else "",
+        }
+        put = Put(self._keys.archived(run.id), json.dumps(summary, separators=(",", ":")).encode())
+        result = await self._store.txn(compare=[leadership.guard()], success=[put])
+        if not result.succeeded:
+            raise leadership.fenced()
+
+    async def find(self, run_id: str) -> ArchivedRun | None:
+        """The summary of an ended run."""
+        found = await self._store.get(self._keys.archived(run_id))
+        return _summary(found.value) if found else None
+
+    async def get(self, run_id: str) -> ArchivedRun:
+        """The summary of an ended run. NotFoundError."""
+        found = await self.find(run_id)
+        if found is None:
+            raise NotFoundError(f"there is no run {run_id}", remedy="`orbit runs` lists those there are")
+        return found
+
+    async def run(self, run_id: str) -> Run:
+        """The whole record. NotFoundError, or BlobError where its blob is lost."""
+        known = self._read.get(run_id)
+        if known is None:
+            found = await self.get(run_id)
+            try:
+                known = decode(Run, await read_blob(self._blobs, found.record_sha256))
+            except BlobError as error:
+                raise BlobError(f"the record of {run_id} is lost: {error.message}") from error
+            self._read[run_id] = known
+            if len(self._read) > _RUNS_KEPT:
+                self._read.popitem(last=False)
+        return known
+
+    async def logs(self, run_id: str) -> bytes:
+        """The run's log records as JSON lines."""
+        found = await self.get(run_id)
+        return await read_blob(self._blobs, found.logs_sha256) if found.logs_sha256 else b""
+
+    async def all(self) -> AsyncIterator[ArchivedRun]:
+        """Every summary, in no particular order."""
+        span = self._keys.archive()
+        async for page in self._store.scan(span.start, span.end):
+            for kv in page.kvs:
+                yield _summary(kv.value)
+
+
+def _summary(data: bytes) -> ArchivedRun:
+    kept = json.loads(data)
+    return ArchivedRun(ParseDict(kept["run"], runs_pb2.Run()), kept["record"], kept["logs"])

@@ -1,0 +1,213 @@
+"""The leader's loop: events in, `step`, the journal, commands out, in that order and never otherwise.
+
+One batch at a time: what arrives while a batch is being journaled forms the next one (group commit). A command is
+acted on only after its event is durable, so a crash at any line loses nothing that anyone was told. This module
+knows nothing of gRPC; who carries commands out is handed in as `Effects`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orbit_core.clock import Clock
+from orbit_core.errors import NotLeaderError
+from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS, KIB
+from orbit_core.sched.commands import Command, RunChanged
+from orbit_core.sched.events import Event, Placed, RunBroken, TimePassed
+from orbit_core.sched.place import Placer
+from orbit_core.sched.state import MeshState
+from orbit_core.sched.step import run_of, step
+from orbit_core.store.codec import encode_event
+
+log = logging.getLogger(__name__)
+
+#: What one record holds at most, with some room for its framing.
+_RECORD_BYTES = JOURNAL_BATCH_MAX_BYTES - 64 * KIB
+
+
+class Journal(Protocol):
+    """What the loop needs of the journal: it returns once all records are durable."""
+
+    async def append(self, payloads: Sequence[bytes]) -> int: ...
+
+
+class Effects(Protocol):
+    """Whoever carries commands out. `room`: how many more attempts each attached agent takes now."""
+
+    def act(self, commands: Sequence[Command]) -> None: ...
+
+    def room(self) -> dict[str, int]: ...
+
+
+@dataclass(slots=True)
+class _Arrival:
+    event: Event
+    durable: asyncio.Future[None]
+
+
+class Leader:
+    """Owns the state for one term of leadership. `tell` is safe from any task of the loop."""
+
+    def __init__(
+        self,
+        state: MeshState,
+        journal: Journal,
+        effects: Effects,
+        clock: Clock,
+        *,
+        after_commit: Callable[[MeshState, int, Sequence[Event]], Awaitable[None]] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.state = state
+        self.sequence = 0
+        self._journal = journal
+        self._effects = effects
+        self._clock = clock
+        self._after_commit = after_commit
+        self._rng = rng or random.Random()
+        self._placer = Placer()
+        self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue()
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._stopped = False
+        self._nudged = False
+
+    def draw(self) -> float:
+        """A random number in [0, 1) for an event that needs one; replay finds it in the journal."""
+        return self._rng.random()
+
+    def tell(self, event: Event) -> asyncio.Future[None]:
+        """Puts an event in; the future is done when it is durable. NotLeaderError when the term is over."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._stopped:
+            future.set_exception(NotLeaderError("this coordinator no longer leads"))
+            return future
+        # Most tellers do not wait: an exception that nobody asks for is not worth a warning.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._arrivals.put_nowait(_Arrival(event, future))
+        return future
+
+    def nudge(self) -> None:
+        """Has the placer look again (an agent has room again) though nothing else happened."""
+        if not self._nudged:
+            self._nudged = True
+            self.tell(TimePassed(self.draw()))
+
+    async def run(self) -> None:
+        """Until cancelled or deposed (FencedError)."""
+        try:
+            while True:
+                batch = await self._next_batch()
+                events, commands = self._apply([arrival.event for arrival in batch])
+                if events:
+                    await self._persist(events)
+                    self._effects.act(commands)
+                    self._notify(commands)
+                for arrival in batch:
+                    if not arrival.durable.done():
+                        arrival.durable.set_result(None)
+                if events and self._after_commit is not None:
+                    await self._after_commit(self.state, self.sequence, [event for _, event in events])
+        finally:
+            self._stop()
+
+    # One batch.
+
+    async def _next_batch(self) -> list[_Arrival]:
+        batch: list[_Arrival] = []
+        due = self.state.next_timer_ms()
+        if due is None:
+            batch.append(await self._arrivals.get())
+        else:
+            wait_s = max(0.0, (due - self._clock.now_ms()) / 1000)
+            try:
+                async with asyncio.timeout(wait_s):
+                    batch.append(await self._arrivals.get())
+            except TimeoutError:
+                batch.append(_Arrival(TimePassed(self.draw()), asyncio.get_running_loop().create_future()))
+        while len(batch) < JOURNAL_BATCH_MAX_EVENTS and not self._arrivals.empty():
+            batch.append(self._arrivals.get_nowait())
+        return batch
+
+    def _apply(self, arrived: Sequence[Event]) -> tuple[list[tuple[int, Event]], list[Command]]:
+        """Steps through events and one placement round; what is returned has changed the state already."""
+        self._nudged = False
+        now_ms = max(self.state.now_ms, self._clock.now_ms())
+        events: list[tuple[int, Event]] = []
+        commands: list[Command] = []
+        for event in arrived:
+            quiet = isinstance(event, TimePassed) and (self.state.next_timer_ms() or now_ms + 1) > now_ms
+            if not quiet:  # a nudge that finds no timer due changes nothing, and need not be kept
+                self._step(event, now_ms, events, commands)
+        decided = self._placer.place(self.state, self._effects.room())
+        for pause in decided.pauses:
+            self._step(pause, now_ms, events, commands)
+        if decided.placements:
+            self._step(Placed(decided.placements), now_ms, events, commands)
+        return events, commands
+
+    def _step(self, event: Event, now_ms: int, events: list[tuple[int, Event]], commands: list[Command]) -> None:
+        try:
+            commands += step(self.state, event, now_ms)
+        except Exception as error:
+            run_id = run_of(event)
+            log.exception("an event failed: %s", type(event).__name__)
+            if run_id is None or isinstance(event, RunBroken):
+                raise
+            broken = RunBroken(run_id, f"{type(error).__name__}: {error}"[:2000])
+            commands += step(self.state, broken, now_ms)
+            events.append((now_ms, broken))
+            return
+        events.append((now_ms, event))
+
+    async def _persist(self, events: Sequence[tuple[int, Event]]) -> None:
+        """All of them, in order, in as many records as they need; durable when this returns."""
+        record: list[bytes] = []
+        size = 0
+        for now_ms, event in events:
+            payload = encode_event(event, now_ms)
+            if record and (size + len(payload) > _RECORD_BYTES or len(record) >= JOURNAL_BATCH_MAX_EVENTS):
+                self.sequence = await self._journal.append(record)
+                record, size = [], 0
+            record.append(payload)
+            size += len(payload)
+        self.sequence = await self._journal.append(record)
+
+    # Watching.
+
+    def watch(self, run_id: str) -> asyncio.Event:
+        """An event that is set whenever the run has changed. Give it back with `unwatch`."""
+        changed = asyncio.Event()
+        self._watchers.setdefault(run_id, set()).add(changed)
+        return changed
+
+    def unwatch(self, run_id: str, changed: asyncio.Event) -> None:
+        watchers = self._watchers.get(run_id)
+        if watchers is not None:
+            watchers.discard(changed)
+            if not watchers:
+                del self._watchers[run_id]
+
+    def _notify(self, commands: Sequence[Command]) -> None:
+        for run_id in dict.fromkeys(command.run_id for command in commands if isinstance(command, RunChanged)):
+            for changed in self._watchers.get(run_id, ()):
+                changed.set()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        while not self._arrivals.empty():
+            arrival = self._arrivals.get_nowait()
+            if not arrival.durable.done():
+                arrival.durable.set_exception(NotLeaderError("this coordinator no longer leads"))
+        for watchers in self._watchers.values():
+            for changed in watchers:
+                changed.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the term is over."""
+        return self._stopped

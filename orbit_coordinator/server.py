@@ -1,0 +1,158 @@
+"""A coordinator process: serves, campaigns, leads while it may, and campaigns again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from orbit_coordinator.archive import Archive
+from orbit_coordinator.config import CoordinatorConfig
+from orbit_coordinator.logs import LogStore
+from orbit_coordinator.services.access import Access
+from orbit_coordinator.services.agents import AgentLinkService, AgentService
+from orbit_coordinator.services.clusters import ClusterService
+from orbit_coordinator.services.runs import RunService
+from orbit_coordinator.services.secrets import SecretService
+from orbit_coordinator.specs import SpecStore
+from orbit_coordinator.term import Resources, Term
+from orbit_coordinator.vault import Secrets
+from orbit_core.clock import SystemClock
+from orbit_core.errors import OrbitError, StoreError
+from orbit_core.pb.orbit.v1 import (
+    agents_pb2,
+    agents_pb2_grpc,
+    blobs_pb2,
+    blobs_pb2_grpc,
+    clusters_pb2,
+    clusters_pb2_grpc,
+    runs_pb2,
+    runs_pb2_grpc,
+    secrets_pb2,
+    secrets_pb2_grpc,
+)
+from orbit_core.rpc_errors import ErrorInterceptor
+from orbit_core.security.vault import Vault
+from orbit_core.store.api import Store
+from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.election import Candidate, Election, observe
+from orbit_core.store.keys import Keys
+from orbit_core.store.transport import SERVER_OPTIONS, BlobService
+from satellites.catalog import InstalledCatalog
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_STOP_GRACE_S = 0.5
+_SERVICES = (
+    (clusters_pb2, "ClusterService"),
+    (runs_pb2, "RunService"),
+    (agents_pb2, "AgentService"),
+    (agents_pb2, "AgentLinkService"),
+    (secrets_pb2, "SecretService"),
+    (blobs_pb2, "BlobService"),
+)
+
+
+class Server:
+    """One coordinator. `run` until `stop`."""
+
+    def __init__(self, config: CoordinatorConfig, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._keys = Keys(config.prefix)
+        self._stopping = asyncio.Event()
+        self._health = health.aio.HealthServicer()
+
+    def stop(self) -> None:
+        """Ends the process in order: the lead is given up, so that another takes it at once."""
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Serves until `stop`. `ready(address)` is called once requests are answered."""
+        server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
+        port = server.add_insecure_port(self._config.listen)
+        address = f"{self._config.listen.rpartition(':')[0]}:{port}"
+        access = Access(self._resources(address))
+        self._add_services(server, access)
+        await server.start()
+        ready(address)
+        election = Election(
+            self._store, self._keys, Candidate(self._config.id, address), ttl_s=self._config.lease_ttl_s
+        )
+        work = [asyncio.create_task(self._observe(access)), asyncio.create_task(self._lead(access, election))]
+        try:
+            await self._stopping.wait()
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            await election.resign()
+            await server.stop(_STOP_GRACE_S)
+
+    def _resources(self, address: str) -> Resources:
+        config = self._config
+        blobs = LocalBlobs(config.data / "blobs")
+        clock = SystemClock()
+        return Resources(
+            coordinator_id=config.id,
+            address=address,
+            store=self._store,
+            keys=self._keys,
+            blobs=blobs,
+            specs=SpecStore(self._store, self._keys),
+            secrets=Secrets(Vault(self._store, self._keys, config.master_key_file)),
+            archive=Archive(self._store, self._keys, blobs),
+            logs=LogStore(config.data / "logs", clock),
+            clock=clock,
+            allow_private_addresses=config.allow_private_addresses,
+        )
+
+    def _add_services(self, server: grpc.aio.Server, access: Access) -> None:
+        catalog = InstalledCatalog()
+        clusters_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterService(access, catalog), server)
+        runs_pb2_grpc.add_RunServiceServicer_to_server(RunService(access), server)
+        agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(access), server)
+        agents_pb2_grpc.add_AgentLinkServiceServicer_to_server(AgentLinkService(access), server)
+        secrets_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(access), server)
+        blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(access.resources.blobs), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [module.DESCRIPTOR.services_by_name[name].full_name for module, name in _SERVICES]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+
+    async def _observe(self, access: Access) -> None:
+        """Keeps in mind who leads, for those who ask the wrong coordinator."""
+        while True:
+            try:
+                async with aclosing(observe(self._store, self._keys)) as leaders:
+                    async for leader in leaders:
+                        access.leader_id = leader.candidate.coordinator_id if leader else ""
+                        access.leader_address = leader.candidate.address if leader else None
+                        access.epoch = leader.epoch if leader else 0
+            except StoreError as error:
+                log.warning("cannot see who leads: %s", error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _lead(self, access: Access, election: Election) -> None:
+        """Campaigns and leads, again and again, until cancelled."""
+        while True:
+            leadership = await election.campaign()
+            try:
+                term = await Term.begin(access.resources, leadership)
+                access.term = term
+                await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+                await term.run()
+            except OrbitError:
+                log.exception("the term of epoch %d ended", leadership.epoch)
+                await asyncio.sleep(_RETRY_S)
+            finally:
+                access.term = None
+                with contextlib.suppress(Exception):
+                    await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+                await election.resign()

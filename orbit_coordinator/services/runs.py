@@ -1,0 +1,249 @@
+"""RunService: runs are started, watched, read, cancelled. Ended runs are read from the archive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+
+from orbit_coordinator.results import ObjectReader, ended_lineages, results_of
+from orbit_coordinator.services.access import Access, page
+from orbit_coordinator.services.clusters import find_cluster
+from orbit_coordinator.term import Term
+from orbit_coordinator.triggers import run_created, run_id_of
+from orbit_coordinator.views import INVOCATION_STATES, invocation_view, run_view
+from orbit_core.errors import FieldViolation, InvalidRequestError, NotLeaderError, PreconditionError
+from orbit_core.limits import OBJECT_MAX_BYTES, PAGE_DEFAULT, PAGE_MAX
+from orbit_core.pb.orbit.v1 import common_pb2, runs_pb2, runs_pb2_grpc
+from orbit_core.sched.events import RunCancelled
+from orbit_core.sched.state import Run
+from orbit_core.sched.workflow import Workflow
+
+#: A watch says something at least this often, so that countdowns and connections stay alive.
+WATCH_EVERY_S = 5.0
+#: A watched run is shown at most this often.
+WATCH_GAP_S = 0.1
+_LOG_RECORDS = 500
+
+
+class RunService(runs_pb2_grpc.RunServiceServicer):
+    """Everything about runs."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._reader = ObjectReader(access.resources.blobs)
+
+    async def TriggerRun(self, request: runs_pb2.TriggerRunRequest, context: Any) -> runs_pb2.TriggerRunResponse:
+        term = self._access.leading()
+        entry = find_cluster(term.state.clusters, request.cluster)
+        spec = await self._access.resources.specs.get(entry.spec_hash)
+        if not any(trigger.kind == "api-call" for trigger in spec.cluster.triggers):
+            raise PreconditionError(
+                f"{entry.identifier} has no api-call trigger",
+                remedy="add `api-call: true` to its `trigger` and submit it again",
+            )
+        payload = _payload(request.payload_json)
+        key = request.request_id or os.urandom(12).hex()
+        run_id = run_id_of(entry.identifier, "api-call", key)
+        existing = await self._view(term, run_id)
+        if existing is not None:
+            return runs_pb2.TriggerRunResponse(run=existing, created=False)
+        now_ms = self._access.resources.clock.now_ms()
+        blobs = self._access.resources.blobs
+        event = await run_created(spec, "api-call", key, payload, blobs, time_ms=now_ms, now_ms=now_ms)
+        await term.leader.tell(event)
+        view = await self._view(term, run_id)
+        if view is None:
+            raise NotLeaderError()
+        return runs_pb2.TriggerRunResponse(run=view, created=True)
+
+    async def GetRun(self, request: runs_pb2.GetRunRequest, context: Any) -> runs_pb2.GetRunResponse:
+        term = self._access.leading()
+        view = await self._view(term, request.run_id)
+        if view is None:
+            view = (await self._access.resources.archive.get(request.run_id)).view
+        return runs_pb2.GetRunResponse(run=view)
+
+    async def _view(self, term: Term, run_id: str) -> runs_pb2.Run | None:
+        run = term.state.runs.get(run_id)
+        if run is not None:
+            return run_view(run, term.state.workflow(run))
+        archived = await self._access.resources.archive.find(run_id)
+        return archived.view if archived else None
+
+    async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Any) -> runs_pb2.ListRunsResponse:
+        term = self._access.leading()
+        views = {run.id: run_view(run, term.state.workflow(run)) for run in term.state.runs.values()}
+        async for archived in self._access.resources.archive.all():
+            views.setdefault(archived.view.run_id, archived.view)
+        wanted = request.cluster.removeprefix("cluster/")
+        runs = [
+            view
+            for view in views.values()
+            if (not wanted or view.cluster == wanted) and (not request.states or view.state in request.states)
+        ]
+        runs.sort(key=lambda view: (-view.created_ms, view.run_id))
+        found, token = page(
+            runs,
+            request.page_size,
+            request.page_token,
+            lambda view: view.run_id,
+            default=PAGE_DEFAULT,
+            most=PAGE_MAX,
+        )
+        return runs_pb2.ListRunsResponse(runs=found, next_page_token=token)
+
+    async def WatchRun(
+        self, request: runs_pb2.WatchRunRequest, context: Any
+    ) -> AsyncIterator[runs_pb2.WatchRunResponse]:
+        term = self._access.leading()
+        changed = term.leader.watch(request.run_id)
+        try:
+            while True:
+                changed.clear()
+                run = term.state.runs.get(request.run_id)
+                if run is None:
+                    archived = await self._access.resources.archive.get(request.run_id)
+                    yield runs_pb2.WatchRunResponse(run=archived.view)
+                    return
+                yield runs_pb2.WatchRunResponse(run=run_view(run, term.state.workflow(run)))
+                if run.ended:
+                    return
+                await asyncio.sleep(WATCH_GAP_S)
+                await _wait(changed, WATCH_EVERY_S)
+                self._check(term)
+        finally:
+            term.leader.unwatch(request.run_id, changed)
+
+    def _check(self, term: Term) -> None:
+        """NotLeaderError where the term that a stream began in is over."""
+        if self._access.leading() is not term:
+            raise NotLeaderError()
+
+    async def _whole(self, term: Term, run_id: str) -> tuple[Run, Workflow]:
+        run = term.state.runs.get(run_id)
+        if run is None:
+            run = await self._access.resources.archive.run(run_id)
+        return run, (await self._access.resources.specs.get(run.spec_hash)).workflow
+
+    async def StreamResults(
+        self, request: runs_pb2.StreamResultsRequest, context: Any
+    ) -> AsyncIterator[runs_pb2.StreamResultsResponse]:
+        term = self._access.leading()
+        steps = frozenset(request.steps)
+        run, workflow = await self._whole(term, request.run_id)
+        _check_steps(steps, workflow)
+        given: set[str] = set()
+        changed = term.leader.watch(request.run_id)
+        try:
+            while True:
+                changed.clear()
+                ended = run.ended
+                for invocation in ended_lineages(run, workflow, steps):
+                    if invocation.id not in given:
+                        given.add(invocation.id)
+                        async for result in results_of(run, workflow, invocation, self._reader):
+                            yield runs_pb2.StreamResultsResponse(result=result)
+                if ended or not request.follow:
+                    return
+                await asyncio.sleep(WATCH_GAP_S)
+                await _wait(changed, WATCH_EVERY_S)
+                self._check(term)
+        finally:
+            term.leader.unwatch(request.run_id, changed)
+
+    async def StreamLogs(
+        self, request: runs_pb2.StreamLogsRequest, context: Any
+    ) -> AsyncIterator[runs_pb2.StreamLogsResponse]:
+        term = self._access.leading()
+        run = term.state.runs.get(request.run_id)
+        if run is None:
+            content = await self._access.resources.archive.logs(request.run_id)
+            records = [ParseDict(json.loads(line), common_pb2.LogRecord()) for line in content.splitlines()]
+            for at in range(0, len(records), _LOG_RECORDS):
+                yield runs_pb2.StreamLogsResponse(records=_matching(records[at : at + _LOG_RECORDS], request))
+            return
+
+        def follow() -> bool:
+            self._check(term)
+            return request.follow and not run.ended
+
+        async for batch in self._access.resources.logs.read(request.run_id, follow=follow):
+            matching = _matching(batch, request)
+            if matching:
+                yield runs_pb2.StreamLogsResponse(records=matching)
+
+    async def ListInvocations(
+        self, request: runs_pb2.ListInvocationsRequest, context: Any
+    ) -> runs_pb2.ListInvocationsResponse:
+        term = self._access.leading()
+        run, workflow = await self._whole(term, request.run_id)
+        _check_steps(frozenset(filter(None, [request.step])), workflow)
+        matching = [
+            invocation
+            for invocation in run.invocations.values()
+            if (not request.step or workflow.steps[invocation.step].identifier == request.step)
+            and (not request.states or INVOCATION_STATES[invocation.status] in request.states)
+        ]
+        found, token = page(
+            matching,
+            request.page_size,
+            request.page_token,
+            lambda invocation: invocation.id,
+            default=PAGE_DEFAULT,
+            most=PAGE_MAX,
+        )
+        views = [invocation_view(run, workflow, invocation) for invocation in found]
+        return runs_pb2.ListInvocationsResponse(invocations=views, next_page_token=token)
+
+    async def CancelRun(self, request: runs_pb2.CancelRunRequest, context: Any) -> runs_pb2.CancelRunResponse:
+        term = self._access.leading()
+        if request.run_id in term.state.runs:
+            await term.leader.tell(RunCancelled(request.run_id, request.reason or "cancelled"))
+        view = await self._view(term, request.run_id)
+        if view is None:
+            view = (await self._access.resources.archive.get(request.run_id)).view
+        return runs_pb2.CancelRunResponse(run=view)
+
+
+async def _wait(changed: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(changed.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _payload(data: bytes) -> dict[str, Any]:
+    if len(data) > OBJECT_MAX_BYTES:
+        raise InvalidRequestError(f"the payload has {len(data)} bytes; at most {OBJECT_MAX_BYTES} are allowed")
+    try:
+        payload = json.loads(data or b"{}")
+    except ValueError as error:
+        violation = FieldViolation("payload_json", f"is not JSON: {error}")
+        raise InvalidRequestError("the payload is not JSON", violations=[violation]) from error
+    if not isinstance(payload, dict):
+        violation = FieldViolation("payload_json", f"a JSON object is expected, not {type(payload).__name__}")
+        raise InvalidRequestError("the payload is not a JSON object", violations=[violation])
+    return payload
+
+
+def _check_steps(steps: frozenset[str], workflow: Workflow) -> None:
+    known = [step.identifier for step in workflow.steps]
+    unknown = sorted(steps.difference(known))
+    if unknown:
+        raise InvalidRequestError(
+            f"{workflow.identifier} has no step {', '.join(map(repr, unknown))}", remedy=f"it has {', '.join(known)}"
+        )
+
+
+def _matching(records: list[common_pb2.LogRecord], request: runs_pb2.StreamLogsRequest) -> list[common_pb2.LogRecord]:
+    return [
+        record
+        for record in records
+        if (not request.step or record.step == request.step)
+        and (not request.invocation_id or record.invocation_id == request.invocation_id)
+    ]

@@ -1,0 +1,306 @@
+"""One term of leadership, put together: recovered state, leader loop, streams, presence, cron, logs, snapshots.
+
+A term begins after the election is won and ends with the lead, whatever ends it; nothing of it outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orbit_coordinator import assignments
+from orbit_coordinator.archive import Archive
+from orbit_coordinator.leader import Leader
+from orbit_coordinator.logs import LogStore
+from orbit_coordinator.presence import Presence
+from orbit_coordinator.recovery import SnapshotParts, known_workflows, recover
+from orbit_coordinator.specs import SpecStore
+from orbit_coordinator.streams import AgentStreams
+from orbit_coordinator.triggers import CronClock
+from orbit_coordinator.vault import Secrets
+from orbit_core.clock import Clock
+from orbit_core.errors import FencedError, OrbitError, SecretError, StoreError
+from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
+from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
+from orbit_core.sched.commands import ArchiveRun, CollectLogs
+from orbit_core.sched.events import (
+    AgentAttached,
+    AgentDetached,
+    AgentLost,
+    AttemptFailed,
+    Event,
+    LogsBatched,
+    Placed,
+    RunArchived,
+    TimePassed,
+)
+from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, Outputs, Page, Usage
+from orbit_core.sched.state import MeshState
+from orbit_core.sched.step import run_of
+from orbit_core.store.api import Store
+from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.election import Leadership
+from orbit_core.store.journal import JournalWriter
+from orbit_core.store.keys import Keys
+from orbit_core.store.snapshot import SnapshotWriter, reclaim
+from orbit_core.store.transport import BlobFetcher
+
+log = logging.getLogger(__name__)
+
+#: A snapshot is taken after this many journal records.
+SNAPSHOT_EVERY_RECORDS = 2_000
+#: Space is given back to etcd's file after this many snapshots.
+RECLAIM_EVERY_SNAPSHOTS = 8
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a coordinator process has that outlives a term."""
+
+    coordinator_id: str
+    address: str
+    store: Store
+    keys: Keys
+    blobs: LocalBlobs
+    specs: SpecStore
+    secrets: Secrets
+    archive: Archive
+    logs: LogStore
+    clock: Clock
+    allow_private_addresses: bool
+
+
+class Term:
+    """Built by `begin`; `run` returns when the lead is lost."""
+
+    def __init__(self, resources: Resources, leadership: Leadership, state: MeshState, sequence: int) -> None:
+        self.resources = resources
+        self.leadership = leadership
+        self._journal = JournalWriter(
+            resources.store, resources.keys, leadership, next_seq=sequence + 1, clock=resources.clock
+        )
+        self.streams = AgentStreams(
+            epoch=leadership.epoch,
+            coordinator_id=resources.coordinator_id,
+            clock=resources.clock,
+            build=self._assignment,
+            keep_blobs=self._keep_blobs,
+            on_logs=self._on_logs,
+            on_run=self._on_run,
+        )
+        self.leader = Leader(state, self._journal, self.streams, resources.clock, after_commit=self._after_commit)
+        self.leader.sequence = sequence
+        self._fetcher = BlobFetcher(resources.blobs, lambda: None)
+        self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
+        self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
+        self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
+        self._parts = SnapshotParts()
+        self._snapshot_at = sequence + SNAPSHOT_EVERY_RECORDS
+        self._snapshots_written = 0
+        self._snapshot_task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def begin(cls, resources: Resources, leadership: Leadership) -> Term:
+        """Recovers the state; the term leads once `run` runs."""
+        recovered = await recover(resources.store, resources.keys, resources.specs)
+        await known_workflows(recovered.state, resources.specs)
+        log.info(
+            "leading as epoch %d: %d runs, %d events after snapshot %d",
+            leadership.epoch,
+            len(recovered.state.runs),
+            recovered.events,
+            recovered.snapshot_sequence,
+        )
+        return cls(resources, leadership, recovered.state, recovered.sequence)
+
+    @property
+    def state(self) -> MeshState:
+        return self.leader.state
+
+    async def run(self) -> None:
+        """Leads until the lead is lost or this is cancelled."""
+        self._resume()
+        running = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("leader", self.leader.run()),
+                ("presence", self._presence.run()),
+                ("cron", self._insist(self._cron.run)),
+                ("logs", self.resources.logs.forward(self._forward)),
+                ("lease", self._lost()),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                error = task.exception()
+                if error is not None and not isinstance(error, FencedError):
+                    log.error("the %s task ended this term", task.get_name(), exc_info=error)
+        finally:
+            self.leadership.mark_lost()
+            self.streams.close()
+            for task in [*running, *self._tasks]:
+                task.cancel()
+            await asyncio.gather(*running, *self._tasks, return_exceptions=True)
+            await self._journal.close()
+
+    async def _lost(self) -> None:
+        await self.leadership.lost.wait()
+        log.warning("the lead of epoch %d is lost", self.leadership.epoch)
+
+    async def _insist(self, work: Any) -> None:
+        """Runs work that only needs the store now and then; the store's absence is not the end of the term."""
+        while True:
+            try:
+                await work()
+            except FencedError:
+                raise
+            except OrbitError as error:
+                log.warning("%s; trying again", error)
+                await self.resources.clock.sleep(_RETRY_S)
+
+    def _resume(self) -> None:
+        """What the last term had begun and the state remembers: agents are away, ends of runs are unfinished."""
+        for agent in self.state.agents.values():
+            if agent.status is not AgentStatus.DRAINING:
+                self.leader.tell(AgentDetached(agent.facts.id, agent.facts.session))
+        for run in self.state.runs.values():
+            if run.ended:
+                self._on_run(ArchiveRun(run.id))
+            elif run.collecting_logs and not run.logs_final:
+                self._on_run(CollectLogs(run.id))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # What streams ask.
+
+    async def _assignment(self, key: AttemptKey) -> agents_pb2.Assignment | None:
+        found = self.state.invocation(key.run_id, key.invocation_id)
+        if found is None or found[1].attempt != key.attempt or found[1].agent is None:
+            return None
+        run, invocation = found
+        agent_id = invocation.agent
+        cluster = (await self.resources.specs.get(run.spec_hash)).cluster
+        step = cluster.step(self.state.step_of(run, invocation).identifier)
+        assert step is not None
+        try:
+            secrets = await self.resources.secrets.for_step(cluster, step)
+        except SecretError as error:
+            self._fail_before_dispatch(key, agent_id or "", error)
+            return None
+        found = self.state.invocation(key.run_id, key.invocation_id)
+        if found is None or found[1].attempt != key.attempt or found[1].agent is None:
+            return None
+        return assignments.build(
+            self.state,
+            run,
+            invocation,
+            cluster,
+            epoch=self.leadership.epoch,
+            secrets=secrets,
+            holders=[self.resources.address],
+            allow_private_addresses=self.resources.allow_private_addresses,
+        )
+
+    def _fail_before_dispatch(self, key: AttemptKey, agent_id: str, error: SecretError) -> None:
+        failure = Failure(error.code, str(error), retryable=False)
+        self.leader.tell(AttemptFailed(key, agent_id, failure, Usage(), self.leader.draw()))
+
+    async def _keep_blobs(self, blobs: Sequence[common_pb2.BlobRef], address: str) -> str | None:
+        for blob in blobs:
+            try:
+                await self._fetcher.ensure(blob.sha256, [address])
+            except OrbitError as error:
+                return str(error)
+        return None
+
+    # Logs, archives.
+
+    def _on_logs(self, records: Sequence[common_pb2.LogRecord], agent_id: str) -> None:
+        self.resources.logs.add(records, agent_id, self._is_forwarded)
+
+    def _is_forwarded(self, run_id: str, step: str) -> bool:
+        run = self.state.runs.get(run_id)
+        if run is None or run.ended:
+            return False
+        workflow = self.state.workflow(run)
+        if workflow.first_of["logs"] is None:
+            return False
+        return all(plan.section != "logs" for plan in workflow.steps if plan.identifier == step)
+
+    def _forward(self, run_id: str, records: list[dict[str, Any]], final: bool) -> None:
+        self._spawn(self._forward_batch(run_id, records, final))
+
+    async def _forward_batch(self, run_id: str, records: list[dict[str, Any]], final: bool) -> None:
+        outputs = Outputs()
+        if records:
+            text = json.dumps({"records": records}, ensure_ascii=False, separators=(",", ":"))
+            outputs = await self._as_outputs(text)
+        await self.leader.tell(LogsBatched(run_id, outputs, final))
+
+    async def _as_outputs(self, text: str) -> Outputs:
+        data = text.encode()
+        if len(data) <= OBJECT_INLINE_MAX_BYTES:
+            return Outputs(inline=(text,))
+        info = await self.resources.blobs.put(data + b"\n")
+        return Outputs(pages=(Page(info.sha256, info.size_bytes, count=1),))
+
+    def _on_run(self, command: CollectLogs | ArchiveRun) -> None:
+        if isinstance(command, CollectLogs):
+            self.resources.logs.flush(command.run_id, self._forward, final=True)
+        else:
+            self._spawn(self._archive(command.run_id))
+
+    async def _archive(self, run_id: str) -> None:
+        run = self.state.runs.get(run_id)
+        if run is None:
+            return
+        while True:
+            try:
+                logs = await asyncio.to_thread(self.resources.logs.content, run_id)
+                await self.resources.archive.write(run, self.state.workflow(run), logs, self.leadership)
+                break
+            except FencedError:
+                return
+            except (OrbitError, OSError) as error:
+                log.warning("run %s cannot be archived yet: %s", run_id, error)
+                await self.resources.clock.sleep(_RETRY_S)
+        await self.leader.tell(RunArchived(run_id))
+
+    # Snapshots.
+
+    async def _after_commit(self, state: MeshState, sequence: int, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, AgentAttached | AgentLost | TimePassed):
+                self._parts.changed_all()
+            elif isinstance(event, Placed):
+                self._parts.changed(placement.run_id for placement in event.placements)
+            else:
+                self._parts.changed([run_of(event)])
+        busy = self._snapshot_task is not None and not self._snapshot_task.done()
+        if sequence >= self._snapshot_at and not busy:
+            self._snapshot_at = sequence + SNAPSHOT_EVERY_RECORDS
+            self._snapshot_task = self._spawn(self._snapshot(sequence, self._parts.encode(state)))
+
+    async def _snapshot(self, sequence: int, parts: dict[str, bytes]) -> None:
+        try:
+            written = await self._snapshots.write(sequence, parts)
+            self._snapshots_written += 1
+            if self._snapshots_written % RECLAIM_EVERY_SNAPSHOTS == 0:
+                await reclaim(self.resources.store, written.revision)
+            else:
+                await self.resources.store.compact(written.revision)
+        except FencedError:
+            return
+        except StoreError as error:
+            log.warning("the snapshot after record %d was not taken: %s", sequence, error)

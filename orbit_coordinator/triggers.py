@@ -1,0 +1,117 @@
+"""What starts runs: the cron clock, and the making of run events that every kind of trigger shares."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from orbit_coordinator.leader import Leader
+from orbit_coordinator.specs import Spec, SpecStore
+from orbit_core.clock import Clock
+from orbit_core.ids import derived_id
+from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
+from orbit_core.sched.events import RunCreated
+from orbit_core.sched.model import ObjectAddress, Page, TriggerFacts
+from orbit_core.sched.state import ClusterEntry
+from orbit_core.spec.cron import next_after
+from orbit_core.spec.models import CronTrigger
+from orbit_core.store.blobs import BlobStore
+
+log = logging.getLogger(__name__)
+
+#: The clock is looked at this often, so that new clusters and changed clocks are noticed.
+LOOK_EVERY_S = 1.0
+#: A tick that is this late is still on time for `catch-up: none`.
+LATE_MS = 60_000
+#: `catch-up: all` makes at most this many runs at once; the rest follows at the next look.
+CATCH_UP_MAX = 100
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+def run_id_of(cluster: str, kind: str, key: str) -> str:
+    """The run that this firing of a trigger makes, whoever makes it and however often."""
+    return derived_id("run", cluster, kind, key)
+
+
+async def run_created(
+    spec: Spec, kind: str, key: str, payload: dict[str, Any], blobs: BlobStore, *, time_ms: int, now_ms: int
+) -> RunCreated:
+    """The event that starts a run. `key`: what makes this firing itself (a tick's time, a request's id)."""
+    time = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return RunCreated(
+        run_id=run_id_of(spec.cluster.identifier, kind, key),
+        cluster=spec.cluster.identifier,
+        spec_hash=spec.spec_hash,
+        trigger=TriggerFacts(kind, time_ms, time if kind == "cron" else f"{kind} at {time}"),
+        payload=await _stored(payload, blobs),
+        deadline_ms=now_ms + spec.cluster.sla_ms,
+    )
+
+
+async def _stored(payload: dict[str, Any], blobs: BlobStore) -> ObjectAddress:
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    data = text.encode()
+    if len(data) <= OBJECT_INLINE_MAX_BYTES:
+        return ObjectAddress(json=text)
+    info = await blobs.put(data + b"\n")
+    return ObjectAddress(page=Page(info.sha256, info.size_bytes, count=1))
+
+
+def due_ticks(trigger: CronTrigger, entry: ClusterEntry, now_ms: int) -> list[int]:
+    """Ticks that are due and have not fired: never one before the submission, missed ones as `catch-up` says."""
+    last = max(entry.last_tick_ms, entry.submitted_ms)
+    if trigger.catch_up == "all":
+        return _ticks(trigger, last, now_ms, CATCH_UP_MAX)
+    if trigger.catch_up == "none":
+        return _ticks(trigger, max(last, now_ms - LATE_MS), now_ms, CATCH_UP_MAX)[-1:]
+    # The latest one, however many were missed: it lies in the shortest span back from now that has any.
+    for span_ms in (HOUR_MS, DAY_MS, 32 * DAY_MS, now_ms):
+        ticks = _ticks(trigger, max(last, now_ms - span_ms), now_ms, HOUR_MS)
+        if ticks:
+            return ticks[-1:]
+    return []
+
+
+def _ticks(trigger: CronTrigger, after_ms: int, until_ms: int, most: int) -> list[int]:
+    ticks: list[int] = []
+    while len(ticks) < most:
+        tick = next_after(trigger.cron, trigger.timezone, ticks[-1] if ticks else after_ms)
+        if tick is None or tick > until_ms:
+            break
+        ticks.append(tick)
+    return ticks
+
+
+class CronClock:
+    """Fires the cron triggers of one term."""
+
+    def __init__(self, leader: Leader, specs: SpecStore, blobs: BlobStore, clock: Clock) -> None:
+        self._leader = leader
+        self._specs = specs
+        self._blobs = blobs
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            for entry in list(self._leader.state.clusters.values()):
+                if entry.enabled:
+                    await self._look(entry)
+            await self._clock.sleep(LOOK_EVERY_S)
+
+    async def _look(self, entry: ClusterEntry) -> None:
+        spec = await self._specs.get(entry.spec_hash)
+        now_ms = self._clock.now_ms()
+        for trigger in spec.cluster.triggers:
+            if not isinstance(trigger, CronTrigger):
+                continue
+            for tick in due_ticks(trigger, entry, now_ms):
+                time = datetime.fromtimestamp(tick / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+                event = await run_created(
+                    spec, "cron", str(tick), {"time": time}, self._blobs, time_ms=tick, now_ms=now_ms
+                )
+                log.info("cron tick %s of %s", time, entry.identifier)
+                await self._leader.tell(event)
