@@ -1,7 +1,7 @@
 """Takes known secret values out of text and nested data, in the forms in which they usually leak.
 
-The forms: as they are, in base64 (both alphabets, with and without padding), URL-encoded, JSON-escaped, and each
-longer line of a value that has several. A value of fewer than `MIN_CHARS` characters is left alone: taking every
+The forms: as they are, in base64 (both alphabets, alone or inside something longer), URL-encoded, JSON-escaped, and
+each longer line of a value that has several. A value of fewer than `MIN_CHARS` characters is left alone: taking every
 "1" or "no" out of a log would ruin it and hide nothing. It holds values in memory, and logs nothing.
 """
 
@@ -16,6 +16,7 @@ from urllib.parse import quote, quote_plus
 
 REPLACEMENT: Final = "[redacted]"
 MIN_CHARS: Final = 4
+_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
 #: A line of a value of several lines is taken out by itself from this length on: shorter ones are braces and words.
 LINE_MIN_CHARS: Final = 8
 
@@ -27,6 +28,7 @@ class Redactor:
         forms = {form for value in values if len(value) >= MIN_CHARS for form in _forms(value)}
         #: Longest first, so that at each place the longest form is taken out.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
+        self._first_characters = frozenset(form[0] for form in forms)
         # A look-ahead finds forms that overlap, too: none of them may be left behind in pieces.
         self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, self._forms))}))") if forms else None
 
@@ -76,6 +78,8 @@ class Redactor:
         longest = len(self._forms[0]) if self._forms else 0
         cut = len(text)
         for start in range(max(0, len(text) - longest + 1), len(text)):
+            if text[start] not in self._first_characters:
+                continue
             tail = text[start:]
             if any(len(form) > len(tail) and form.startswith(tail) for form in self._forms):
                 cut = start
@@ -107,12 +111,25 @@ class StreamRedactor:
 
 
 def _forms(value: str) -> set[str]:
-    raw = value.encode()
-    forms = {value, quote(value, safe=""), quote(value), quote_plus(value)}
-    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    for encoded in (base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()):
-        forms |= {encoded, encoded.rstrip("=")}
+    urls = {quote(value, safe=""), quote(value), quote_plus(value)}
+    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms |= urls | {_ESCAPE.sub(lambda escape: escape.group().lower(), url) for url in urls}
+    forms |= _base64_forms(value.encode())
     lines = [line.strip() for line in value.splitlines()]
     if len(lines) > 1:
         forms |= {line for line in lines if len(line) >= LINE_MIN_CHARS}
     return {form for form in forms if len(form) >= MIN_CHARS}
+
+
+def _base64_forms(raw: bytes) -> set[str]:
+    """Base64 of the value alone, and what base64 makes of it inside something longer (as in a Basic login)."""
+    forms: set[str] = set()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(raw).decode()
+        forms |= {whole, whole.rstrip("=")}
+        for before in range(3):
+            # Three bytes become four characters; those at the ends depend on the neighbours too, and stay.
+            inside = encode(bytes(before) + raw).decode()[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+            if len(inside) >= LINE_MIN_CHARS:
+                forms.add(inside)
+    return forms
