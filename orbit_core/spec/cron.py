@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from orbit_core.spec.text_error import TextError
+from orbit_core.spec.text_error import TextError, quoted
 
 EXPECTED: Final = "five fields: minute, hour, day of the month, month, day of the week"
 
@@ -41,6 +41,7 @@ _VALUES: Final = {
     3: {name: number for number, name in enumerate(_MONTHS, start=1)},
     4: {name: number for number, name in enumerate(_DAYS)},
 }
+_FIELD_EXPECTED: Final = ("0 to 59", "0 to 23", "1 to 31", "1 to 12 or jan to dec", "0 to 7 or sun to sat")
 _PART = re.compile(r"(?:(?P<any>[*?])|(?P<first>[a-z0-9]+)(?:-(?P<last>[a-z0-9]+))?)(?:/(?P<step>\d{1,4}))?")
 _LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _YEARS_AHEAD: Final = 50  # 29 February on a given day of the week comes back within 40 years
@@ -77,7 +78,7 @@ def parse_cron(text: str) -> CronExpression:
     fields = list(re.finditer(r"\S+", expanded or text))
     if len(fields) != len(_FIELDS):
         raise TextError("this is not a cron expression", expected=EXPECTED)
-    sets = [_read_field(index, match[0].lower(), match.start()) for index, match in enumerate(fields)]
+    sets = [_read_field(index, match[0], match.start()) for index, match in enumerate(fields)]
     weekdays = tuple(sorted({day % 7 for day in sets[4]}))
     either = not any(fields[index][0].startswith(("*", "?")) for index in (2, 4))
     return CronExpression(sets[0], sets[1], sets[2], sets[3], weekdays, either)
@@ -93,14 +94,12 @@ def _read_field(index: int, text: str, offset: int) -> tuple[int, ...]:
 
 def _read_part(index: int, text: str, offset: int) -> range:
     name, lowest, highest = _FIELDS[index]
-    match = _PART.fullmatch(text)
+    match = _PART.fullmatch(text.lower())
     if not match or (match["any"] == "?" and index not in (2, 4)):
-        raise TextError(
-            f"this is no {name}", offset=offset, found=repr(text), expected=f"{lowest} to {highest}, * or a list"
-        )
+        raise TextError(f"this is no {name}", offset=offset, found=quoted(text), expected=_FIELD_EXPECTED[index])
     step = int(match["step"] or 1)
     if step == 0:
-        raise TextError("a step of 0 never comes", offset=offset, found=repr(text))
+        raise TextError("a step of 0 never comes", offset=offset, found=quoted(text))
     if match["any"]:
         return range(lowest, highest + 1 - (index == 4), step)
     first = _read_value(index, match["first"], offset)
@@ -110,7 +109,7 @@ def _read_part(index: int, text: str, offset: int) -> range:
     if index == 4 and last == 0:
         last = 7  # a week may end on Sunday too
     if last < first:
-        raise TextError(f"this range of the {name} ends before it begins", offset=offset, found=repr(text))
+        raise TextError(f"this range of the {name} ends before it begins", offset=offset, found=quoted(text))
     return range(first, last + 1, step)
 
 
@@ -120,7 +119,7 @@ def _read_value(index: int, text: str, offset: int) -> int:
     if value is None:
         value = int(text) if text.isdecimal() and len(text) < 5 else -1
     if not lowest <= value <= highest:
-        raise TextError(f"this is no {name}", offset=offset, found=repr(text), expected=f"{lowest} to {highest}")
+        raise TextError(f"this is no {name}", offset=offset, found=quoted(text), expected=_FIELD_EXPECTED[index])
     return value
 
 

@@ -79,9 +79,9 @@ def show(value: object) -> str:
             short = value if len(value) <= _SHOWN_MAX else value[:_SHOWN_MAX] + "…"
             return json.dumps(short, ensure_ascii=False)
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
         case dict():
-            return "a mapping"
+            return "a mapping" if value else "an empty mapping"
         case _:
             return type(value).__name__
 

@@ -157,6 +157,8 @@ class _Parser:
 
     def _unexpected(self, expected: str) -> TextError:
         token = self._token
+        if token.kind == "other" and token.text in ("'", '"'):
+            return TextError("this text is never closed", offset=token.start, expected=f"`{token.text}`")
         found = "the end" if token.kind == "end" else f"`{token.text}`"
         instead = _INSTEAD.get(token.text) or _WORDS_INSTEAD.get(token.text)
         return TextError(

@@ -16,7 +16,7 @@ from orbit_core.spec.checks import Checking, Mode, check_all
 from orbit_core.spec.diagnostics import Diagnostic, Reporter, invalid_spec
 from orbit_core.spec.models import Cluster
 from orbit_core.spec.nodes import Node, from_plain
-from orbit_core.spec.shape import Shaper
+from orbit_core.spec.shape import shape
 from orbit_core.spec.structure import read_structure
 
 __all__ = ["Catalog", "Diagnostic", "LoadResult", "Mode", "SatelliteInfo", "load", "load_document"]
@@ -83,9 +83,7 @@ def _load(
 ) -> LoadResult:
     cluster: Cluster | None = None
     if root is not None:
-        shaper = Shaper(reporter)
-        shaped = shaper.file(root)
-        structure = read_structure(shaped, shaper.incomplete, reporter)
+        structure = read_structure(shape(root, reporter), reporter)
         if structure is not None:
             cluster = structure.cluster
             check_all(Checking(structure, reporter, catalog=catalog, vault_names=vault_names, mode=mode))

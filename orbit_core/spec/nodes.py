@@ -21,7 +21,8 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z", re.ASCII)
 _KEY_SHOWN_MAX = 60
-_SNIPPET = re.compile(r"\S{1,40}")
+_SNIPPET_MAX = 40
+_SNIPPET = re.compile(rf"\S{{1,{_SNIPPET_MAX}}}")
 
 
 def format_path(path: Path) -> str:
@@ -114,7 +115,7 @@ class Node:
             return self.at
         snippet = _SNIPPET.match(self.value, offset)
         if snippet is None:
-            return self.at
+            return self._after_word_before(offset)
         # Folding and indentation move a word and never change it: the nth in the value is the nth in the source.
         source, start = self.span.text, self.span.start
         found = source.find(snippet[0], start, self.span.end)
@@ -124,6 +125,14 @@ class Node:
             return self.at
         line = self.at.line + source.count("\n", start, found)
         return Position(line, found - (source.rfind("\n", 0, found) + 1) + 1)
+
+    def _after_word_before(self, offset: int) -> Position | None:
+        before = self.value[:offset].rstrip() if isinstance(self.value, str) else ""
+        if not before:
+            return self.at
+        word = before.split()[-1][-_SNIPPET_MAX:]
+        at = self.locate(len(before) - len(word))
+        return at if at is None or at == self.at else Position(at.line, at.column + len(word))
 
 
 def from_plain(value: object, path: Path = ()) -> Node:

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 from pydantic import JsonValue
 
-from orbit_core.spec.text_error import TextError
+from orbit_core.spec.text_error import TextError, quoted
 
 Access: TypeAlias = str | int
 """One way inside a value: a key of a mapping, or an index of a list."""
@@ -147,9 +147,7 @@ def parse_reference(text: str, offset: int = 0) -> Reference:
         reference, end = parse_reference_at(text, lead)
         if text[end:].strip():
             rest = end + len(text[end:]) - len(text[end:].lstrip())
-            raise TextError(
-                "only one reference may stand between the braces", offset=rest, found=repr(text[rest:][:20])
-            )
+            raise TextError("only one reference may stand between the braces", offset=rest, found=quoted(text[rest:]))
     except TextError as error:
         error.offset += offset
         raise
@@ -194,7 +192,7 @@ def _build(root: str, path: tuple[Access, ...], offset: int) -> Reference:
         raise TextError(
             f"`{root}{path_text(path)}` is not there to refer to",
             offset=offset,
-            expected=" or ".join(f"{root}.{field}" for field in fields),
+            expected="one of " + ", ".join(f"{root}.{field}" for field in fields),
             suggestion=f"{root}.{close}" if close else None,
         )
     close = close_match(root, ROOTS)
@@ -245,7 +243,7 @@ def occurrences(text: str) -> Iterator[Occurrence]:
         else:
             end = text.find("}}", opened.end()) + 2
             if end == 1:
-                error = TextError("the `${{` is never closed", offset=opened.start(), expected="}}")
+                error = TextError("the `${{` is never closed", offset=opened.start(), expected="`}}`")
                 yield Occurrence(opened.start(), len(text), error)
                 return
         try:

@@ -21,7 +21,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import JsonValue
 
 from orbit_core.spec.references import close_match
-from orbit_core.spec.text_error import TextError
+from orbit_core.spec.text_error import TextError, quoted
 
 JsonSchema: TypeAlias = dict[str, JsonValue]
 
@@ -108,7 +108,7 @@ def _refuse_outside_references(value: JsonValue, path: tuple[str | int, ...]) ->
         target = value.get("$ref")
         if isinstance(target, str) and not target.startswith("#"):
             raise TextError(
-                "a schema may refer to itself only", found=repr(target[:60]), expected="#/$defs/…", path=(*path, "$ref")
+                "a schema may refer to itself only", found=quoted(target), expected="#/$defs/…", path=(*path, "$ref")
             )
         for key, item in value.items():
             _refuse_outside_references(item, (*path, key))

@@ -13,12 +13,13 @@ say of the result points at what was written. A shorthand that cannot be read is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from orbit_core.spec.diagnostics import Reporter, any_of, show
 from orbit_core.spec.models.base import SECRET_NAME, SECRET_NAME_EXPECTED
-from orbit_core.spec.nodes import Node
+from orbit_core.spec.nodes import Node, Path
 from orbit_core.spec.references import SecretReference, close_match, parse_template
 from orbit_core.spec.text_error import TextError
 
@@ -27,15 +28,31 @@ _CRON_KEYS: Final = ("cron", "timezone", "catch-up")
 REFERENCE_EXPECTED: Final = "${{ secrets.NAME }}"
 
 
-class Shaper:
-    """Writes out one file. `incomplete`: the places (as paths of the result) where something was left out."""
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A file written out. `incomplete`: paths of `root` where something was left out because it cannot be read.
 
+    `empty`: the keys without a value, by their path in the file.
+    """
+
+    root: Node
+    incomplete: frozenset[Path]
+    empty: Mapping[Path, Node]
+
+
+def shape(root: Node, reporter: Reporter) -> Shaped:
+    """`root` with its shorthands written out. What is wrong with them is in `reporter`."""
+    shaper = _Shaper(reporter)
+    return Shaped(shaper.file(root), frozenset(shaper.incomplete), shaper.empty)
+
+
+class _Shaper:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self.incomplete: set[tuple[str | int, ...]] = set()
+        self.incomplete: set[Path] = set()
+        self.empty: dict[Path, Node] = {}
 
     def file(self, root: Node) -> Node:
-        """The whole file."""
         cluster = root.get("cluster")
         if root.mapping is None or cluster is None or cluster.mapping is None:
             return root
@@ -58,6 +75,7 @@ class Shaper:
         result: dict[str, Node] = {}
         for key, node in written.items():
             if node.value is None:
+                self.empty[node.path] = node
                 continue
             new = rewrite[key](node) if key in rewrite else node
             if new is not None:
@@ -118,8 +136,8 @@ class Shaper:
         value = written[kind]
         of_kind = {"kind": Node(kind, node.path, node.at)}
         if kind == "cron":
-            said = {key: item for key, item in written.items() if key in allowed and item.value is not None}
-            return node.with_value({**of_kind, **said})
+            said = {key: item for key, item in written.items() if key in allowed}
+            return node.with_value({**of_kind, **self._rewritten(said, {})})
         if kind == "cluster-finished":
             return node.with_value({**of_kind, "cluster": value})
         if kind == "api-call":
@@ -144,7 +162,7 @@ class Shaper:
         return value.with_value({**of_kind, **self._trigger_fields(kind, value.mapping)})
 
     def _trigger_fields(self, kind: str, written: dict[str, Node]) -> dict[str, Node]:
-        fields = {key: node for key, node in written.items() if node.value is not None}
+        fields = self._rewritten(written, {})
         allowed = {
             "webhook": ("path", "secret"),
             "s3-upload": ("bucket", "prefix", "suffix", "endpoint-url", "region", "secrets"),
@@ -168,7 +186,7 @@ class Shaper:
         elif node.items is not None:
             for item in node.items:
                 if isinstance(item.value, str):
-                    yield item.value, Node(None, (*item.path, item.value), item.at, item.at)
+                    yield item.value, Node(None, item.path, item.at)
                 elif item.mapping is not None and len(item.mapping) == 1:
                     yield from item.mapping.items()
                 else:
@@ -176,7 +194,7 @@ class Shaper:
                         item,
                         "wrong-type",
                         "an item of `secrets` is one name, with or without a value",
-                        found=f"a mapping of {len(item.mapping)} keys" if item.mapping else show(item.plain()),
+                        found=f"a mapping of {len(item.mapping)} keys" if item.mapping else _kind(item),
                         expected="`NAME` or `NAME: value`",
                     )
         else:
@@ -197,7 +215,7 @@ class Shaper:
                     "wrong-value",
                     "this cannot be a secret's name",
                     on_key=True,
-                    found=show(name),
+                    found=show(name) if value.key_at else None,  # an item of a list may be a value put there
                     expected=SECRET_NAME_EXPECTED,
                 )
             elif name in seen:
@@ -210,7 +228,7 @@ class Shaper:
         """`cluster.secrets`."""
         declared: list[Node] = []
         for name, value in self._valid_names(node):
-            entry = {"name": Node(name, value.path, value.key_at, value.key_at)}
+            entry = {"name": value.with_value(name)}
             if isinstance(value.value, str) and "${{" in value.value:
                 reference = self._secret_named(value)
                 entry.update({"reference": reference} if reference else {})

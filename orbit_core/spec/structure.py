@@ -7,6 +7,7 @@ checks which follow still see the rest of the file. `incomplete` tells them whic
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from orbit_core.spec.models.base import DOCUMENT, NAME_EXPECTED, key_of
 from orbit_core.spec.models.naming import CLUSTER_NAME_EXPECTED
 from orbit_core.spec.nodes import Node, Path
 from orbit_core.spec.references import close_match
-from orbit_core.spec.shape import TRIGGER_KINDS
+from orbit_core.spec.shape import TRIGGER_KINDS, Shaped
 from orbit_core.spec.text_error import TextError
 
 _ROUNDS_MAX: Final = 8
@@ -38,6 +39,7 @@ _TRIGGERS: Final[dict[str, type[BaseModel]]] = {
 _EXPECTED: Final = {
     "version": VERSION,
     "cluster": "a mapping",
+    "cluster-finished": "the identifier of a cluster",
     "sla": DURATION_EXPECTED,
     "trigger": f"{any_of(TRIGGER_KINDS)}, or a list of them",
     "retries": "a whole number, or a mapping with max-retries, backoff, delay, max-delay and jitter",
@@ -54,7 +56,12 @@ _TYPES: Final = {
     "string_type": "text",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
+    "bool_parsing": "true or false",
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
@@ -82,10 +89,10 @@ class Structure:
         return any(place[: len(path)] == path for place in self.incomplete)
 
 
-def read_structure(shaped: Node, incomplete: set[Path], reporter: Reporter) -> Structure | None:
+def read_structure(shaped: Shaped, reporter: Reporter) -> Structure | None:
     """The cluster in `shaped`, None where there is too little of one. Everything wrong is in `reporter`."""
-    root = shaped
-    left_out: set[Path] = set(incomplete)
+    root = shaped.root
+    left_out: set[Path] = set(shaped.incomplete)
     for _ in range(_ROUNDS_MAX):
         try:
             file = ClusterFile.model_validate(root.plain(), context=DOCUMENT, by_name=False, by_alias=True)
@@ -96,7 +103,7 @@ def read_structure(shaped: Node, incomplete: set[Path], reporter: Reporter) -> S
         for problem in problems:
             path = _path(problem)
             if not any(path[: len(place)] == place for place in left_out):
-                _report(problem, path, root, reporter)
+                _report(problem, path, root, shaped.empty, reporter)
         for problem in problems:
             path = _path(problem)
             root = _leave_out(root, path)
@@ -127,7 +134,7 @@ class Described:
 
 
 def describe_problem(problem: ErrorDetails, key: str, value: object = None) -> Described:
-    """A problem with `value`, which stands under `key`."""
+    """A problem with `value`, which stands under `key` (empty for an item of a list)."""
     kind, context = problem["type"], problem.get("ctx", {})
     error = context.get("error")
     if kind == "value_error" and isinstance(error, TextError):
@@ -141,24 +148,28 @@ def describe_problem(problem: ErrorDetails, key: str, value: object = None) -> D
         close = close_match(value, allowed) if isinstance(value, str) else None
         return Described(f"`{key}` cannot be this", any_of(allowed), show(value), close)
     if kind in _TYPES:
-        return Described(
-            f"`{key}` has the wrong type", _EXPECTED.get(key, _TYPES[kind]), show(value), code="wrong-type"
-        )
+        what = f"`{key}` has the wrong type" if key else "this item has the wrong type"
+        return Described(what, _EXPECTED.get(key, _TYPES[kind]), show(value), code="wrong-type")
     expected = _bound(kind, context, key)
     if expected is not None:
         return Described(f"`{key}` is out of range", expected, show(value))
     return Described(problem["msg"].removeprefix("Value error, "), found=show(value))
 
 
-def _report(problem: ErrorDetails, path: Path, root: Node, reporter: Reporter) -> None:
+def _report(problem: ErrorDetails, path: Path, root: Node, empty: Mapping[Path, Node], reporter: Reporter) -> None:
     node = root.nearest(*path)
-    key = next((part for part in reversed(path) if isinstance(part, str)), "the file")
+    if not path:
+        message, found = "a cluster file is a mapping", show(node.plain())
+        reporter.at(node, "wrong-type", message, found=found, expected="`version` and `cluster`")
+        return
     if problem["type"] == "missing":
-        _report_missing(root.nearest(*path[:-1]), key, reporter)
+        _report_missing(root.nearest(*path[:-1]), str(path[-1]), empty, reporter)
         return
     if problem["type"] == "extra_forbidden":
-        reporter.unknown_key(node, key, _keys_allowed(path[:-1], root))
+        reporter.unknown_key(node, str(path[-1]), _keys_allowed(path[:-1], root))
         return
+    # The key as the file has it: a shorthand may have been written out under another.
+    key = str(node.path[-1]) if node.path and isinstance(node.path[-1], str) else ""
     described = describe_problem(problem, key, node.plain())
     reporter.at(
         node,
@@ -174,18 +185,17 @@ def _report(problem: ErrorDetails, path: Path, root: Node, reporter: Reporter) -
 _CODES: Final = {"if": "bad-condition", "uses": "bad-satellite"}
 
 
-def _report_missing(parent: Node, key: str, reporter: Reporter) -> None:
+def _report_missing(parent: Node, key: str, empty: Mapping[Path, Node], reporter: Reporter) -> None:
     expected = _EXPECTED.get(key)
     if key == "identifier":
         is_step = bool(parent.path) and isinstance(parent.path[-1], int)
         expected = NAME_EXPECTED if is_step else CLUSTER_NAME_EXPECTED
-    reporter.at(
-        parent,
-        "missing-key",
-        f"the key `{key}` is missing",
-        path=(*parent.path, key),
-        expected=expected,
-    )
+    path = (*parent.path, key)
+    if path in empty:
+        reporter.at(empty[path], "missing-key", f"the key `{key}` has no value", on_key=True, expected=expected)
+        return
+    message = f"the key `{key}` is missing"
+    reporter.at(parent, "missing-key", message, on_key=True, path=path, expected=expected)
 
 
 def _bound(kind: str, context: dict[str, Any], key: str) -> str | None:

@@ -7,6 +7,8 @@ validator may raise.
 
 from __future__ import annotations
 
+import json
+
 from orbit_core.errors import InvalidSpecError
 
 
@@ -31,3 +33,8 @@ class TextError(InvalidSpecError, ValueError):
         self.expected = expected
         self.suggestion = suggestion
         self.path = path
+
+
+def quoted(text: str) -> str:
+    """The beginning of `text` in quotes, for a message."""
+    return json.dumps(text if len(text) <= 40 else f"{text[:40]}…", ensure_ascii=False)

@@ -161,7 +161,8 @@ class _Composer:
                 self._anchors[event.anchor] = _Raw(at, event.value)
             self._begin_entry(parent, event.value, at)
             return
-        raw = _Raw(at, event.value if event.style else self._resolve(event.value, at))
+        is_text = event.style or event.tag  # a tag has been refused: no need to refuse the value as well
+        raw = _Raw(at, event.value if is_text else self._resolve(event.value, at))
         if isinstance(raw.scalar, str):
             raw.span = _span(self._text, event)
         if event.anchor:
@@ -220,7 +221,7 @@ class _Composer:
     def _refuse_as_key(self, at: Position) -> None:
         parent = self._open[-1] if self._open else None
         if parent is not None and parent.entries is not None and parent.key is None:
-            raise self._stop("bad-key", at, "a key is one line of text", expected="text")
+            raise self._stop("bad-key", at, "a key is one line of text")
 
     def _refuse_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None and event.tag != "!":

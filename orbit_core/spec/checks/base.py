@@ -86,7 +86,9 @@ class Checking:
     def is_complete(self) -> bool:
         """Whether the identifiers of all steps are known."""
         return not any(
-            place[-1] in ("identifier", "satellites", "logs", "failure", "cluster") or isinstance(place[-1], int)
+            place[-1] in ("satellites", "logs", "failure", "cluster")
+            or isinstance(place[-1], int)
+            or (place[-1] == "identifier" and len(place) > 2)
             for place in self.structure.incomplete
         )
 

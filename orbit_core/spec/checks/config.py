@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from orbit_core.spec.catalog import Catalog, SatelliteInfo
@@ -129,10 +130,13 @@ def _report(checking: Checking, base: Path, problem: ErrorDetails, model: type[B
         inside.pop(0)
     if problem["type"] == "missing":
         key = str(inside[0]) if inside else ""
-        checking.reporter.at(node, "wrong-config", f"the key `{key}` is missing", on_key=True, path=(*node.path, key))
+        beside = () if checking.structure.root.get(*base) else base[-1:]  # there may be no config at all
+        checking.reporter.at(
+            node, "wrong-config", f"the key `{key}` is missing", on_key=True, path=(*node.path, *beside, key)
+        )
     elif problem["type"] == "extra_forbidden":
         key = str(problem["loc"][-1])
-        keys = _keys(model) if len(problem["loc"]) == 1 else []
+        keys = _keys_at(model, problem["loc"][:-1])
         checking.reporter.at(
             node,
             "wrong-config",
@@ -146,20 +150,32 @@ def _report(checking: Checking, base: Path, problem: ErrorDetails, model: type[B
 
 
 def _report_value(checking: Checking, node: Node, problem: ErrorDetails) -> None:
-    described = describe_problem(problem, str(problem["loc"][-1]) if problem["loc"] else "config")
+    key = node.path[-1] if node.path else ""
+    described = describe_problem(problem, key if isinstance(key, str) else "", node.plain())
     checking.reporter.at(
         node,
         "wrong-config",
         described.message,
-        found=show(node.plain()),
+        found=described.found,
         expected=described.expected,
         suggestion=described.suggestion,
         offset=described.offset,
     )
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [str(field.validation_alias or field.alias or name) for name, field in model.model_fields.items()]
+def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The keys of the mapping at `place`, none where it is not plainly a model."""
+    for part in place:
+        by_key = {_key_of(name, field): field.annotation for name, field in model.model_fields.items()}
+        inside = by_key.get(str(part))
+        if not (isinstance(inside, type) and issubclass(inside, BaseModel)):
+            return []
+        model = inside
+    return [_key_of(name, field) for name, field in model.model_fields.items()]
+
+
+def _key_of(name: str, field: FieldInfo) -> str:
+    return str(field.validation_alias or field.alias or name)
 
 
 def _check_needed_secrets(checking: Checking, path: Path, step: Step, info: SatelliteInfo) -> None:
@@ -174,5 +190,4 @@ def _check_needed_secrets(checking: Checking, path: Path, step: Step, info: Sate
                 on_key=True,
                 path=(*checking.node(*path).path, "config", "secrets", name),
                 expected=f"{name}: ${{{{ secrets.{name} }}}} under `config.secrets`",
-                suggestion=close_match(name, list(step.secrets)),
             )

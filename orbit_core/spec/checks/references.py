@@ -148,7 +148,6 @@ def _check_inside(checking: Checking, use: Use, reference: OutputReference | Out
 def _check_number(
     checking: Checking, use: Use, reference: OutputReference | OutputsReference, is_gathered: bool
 ) -> None:
-    rest = str(reference).split(f"satellites.{reference.step}.", 1)[1]
     if is_gathered and isinstance(reference, OutputReference):
         _report(
             checking, use, "gathered",
@@ -159,7 +158,7 @@ def _check_number(
         _report(
             checking, use, "not-gathered",
             f"{show(reference.step)} has not been gathered: here it has one object, not a list",
-            f"satellites.{reference.step}.output{rest.removeprefix('outputs')}",
+            f"satellites.{reference.step}.output",
         )  # fmt: skip
 
 
@@ -172,7 +171,9 @@ def _check_before_failure(checking: Checking, use: Use, reference: OutputReferen
     if step not in graph.ancestors(start):
         _report(
             checking, use, "not-an-ancestor",
-            f"{show(step)} is not an ancestor of {show(start)}, where a lineage may have failed",
+            f"{show(step)} may not have returned: it is not an ancestor of {show(start)}, where failures begin"
+            if step != start
+            else f"{show(step)} may not have returned: failures begin there",
             named(_reachable(checking, use)) or "no step: none stands above `failure.from`",
         )  # fmt: skip
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orbit_core.spec.checks.base import Block, Checking
 from orbit_core.spec.diagnostics import any_of, show
 from orbit_core.spec.graph import RUN
@@ -57,19 +59,23 @@ def _check_needs(checking: Checking, block: Block, path: Path, step: Step) -> No
                 "a step needs steps of its own block" if other else "there is no such step",
                 found=f"{show(need)}, a step of `{other.name}`" if other else show(need),
                 expected=_one_of_steps(block, step.identifier),
-                suggestion=close_match(need, [other.identifier for other in block.steps]),
+                suggestion=close_match(need, _others(block, step.identifier)),
             )
         seen.add(need)
 
 
-def _one_of_steps(block: Block, but: str | None = None) -> str:
-    names = [step.identifier for step in block.steps if step.identifier != but]
-    return named(names) or "no needs: there is no other step"
+def _one_of_steps(block: Block, but: str) -> str:
+    return named(_others(block, but)) or "no needs: there is no other step"
 
 
-def named(names: list[str] | tuple[str, ...]) -> str:
+def _others(block: Block, but: str) -> list[str]:
+    return [step.identifier for step in block.steps if step.identifier != but]
+
+
+def named(names: Sequence[str]) -> str:
     """A few of `names` as an expectation."""
-    return any_of(names) if len(names) <= _NAMED_MAX else any_of([*names[:_NAMED_MAX], "…"])
+    different = list(dict.fromkeys(names))
+    return any_of(different if len(different) <= _NAMED_MAX else [*different[:_NAMED_MAX], "…"])
 
 
 def _check_cycles(checking: Checking, block: Block) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from orbit_core.limits import RUN_SLA_MAX_MS, SPEC_MAX_STEPS
 from orbit_core.spec.models import document
-from orbit_core.spec.models.base import DurationMs, Model, Number, SecretName, Text, Whole
+from orbit_core.spec.models.base import DurationMs, Model, Number, SecretName, Text, Whole, refuse
 from orbit_core.spec.models.naming import ClusterName
 from orbit_core.spec.models.retries import RetryPolicy
 from orbit_core.spec.models.step import Step, resolve_steps
@@ -17,6 +17,25 @@ from orbit_core.spec.models.triggers import Trigger
 VERSION: Final = "0.0.1b"
 
 Objective: TypeAlias = Literal["cost", "time", "availability"]
+
+
+# Not as bounds of the fields: pydantic counts only the items that are valid, and would complain twice.
+def _some_triggers(triggers: tuple[Trigger, ...]) -> tuple[Trigger, ...]:
+    if not triggers:
+        raise refuse("a cluster without a trigger never runs", "at least one trigger")
+    return triggers
+
+
+def _some_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    if not steps:
+        raise refuse("there are no steps", "at least one step")
+    return _not_too_many(steps)
+
+
+def _not_too_many(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    if len(steps) > SPEC_MAX_STEPS:
+        raise refuse("there are too many steps", f"at most {SPEC_MAX_STEPS}", found=str(len(steps)))
+    return steps
 
 
 class SecretDeclaration(Model):
@@ -38,7 +57,7 @@ class Failure(Model):
     """Steps that run once for each lineage that failed at `from_step` or after it."""
 
     from_step: Text = Field(validation_alias="from", serialization_alias="from")
-    satellites: Annotated[tuple[Step, ...], Field(min_length=1)]
+    satellites: Annotated[tuple[Step, ...], AfterValidator(_some_steps)]
 
 
 class Cluster(Model):
@@ -46,7 +65,7 @@ class Cluster(Model):
 
     identifier: ClusterName
     sla_ms: Annotated[DurationMs, Field(gt=0, le=RUN_SLA_MAX_MS)]
-    triggers: Annotated[tuple[Trigger, ...], Field(min_length=1)] = Field(
+    triggers: Annotated[tuple[Trigger, ...], AfterValidator(_some_triggers)] = Field(
         validation_alias="trigger", serialization_alias="trigger"
     )
     title: Text | None = None
@@ -57,8 +76,8 @@ class Cluster(Model):
     retries: RetryPolicy = Field(default_factory=RetryPolicy)
     secrets: tuple[SecretDeclaration, ...] = ()
     # After `retries`: their validators rest on it.
-    satellites: Annotated[tuple[Step, ...], Field(min_length=1, max_length=SPEC_MAX_STEPS)]
-    logs: Annotated[tuple[Step, ...], Field(max_length=SPEC_MAX_STEPS)] = ()
+    satellites: Annotated[tuple[Step, ...], AfterValidator(_some_steps)]
+    logs: Annotated[tuple[Step, ...], AfterValidator(_not_too_many)] = ()
     failure: Failure | None = None
 
     @field_validator("satellites", "logs")
@@ -109,7 +128,7 @@ class Cluster(Model):
 class ClusterFile(Model):
     """A whole cluster file."""
 
-    version: Literal["0.0.1b"] = VERSION
+    version: Literal["0.0.1b"]
     cluster: Cluster
 
     def to_document(self) -> dict[str, JsonValue]:

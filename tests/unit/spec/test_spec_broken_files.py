@@ -1,0 +1,30 @@
+"""Broken cluster files, each with the exact diagnostics that it must give."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.spec import broken_files
+
+
+@pytest.mark.parametrize("name", broken_files.names())
+def test_a_broken_file_gives_exactly_these_diagnostics(name: str) -> None:
+    result = broken_files.load_broken(name)
+    assert broken_files.told(result) == broken_files.expected(name)
+    assert result.diagnostics
+    assert (result.cluster is None) == bool(result.errors)
+
+
+def test_there_are_enough_broken_files_and_no_expectation_without_one() -> None:
+    assert len(broken_files.names()) >= 120
+    assert {path.stem for path in broken_files.FOLDER.glob("*.txt")} == set(broken_files.names())
+
+
+def test_only_files_meant_as_warnings_are_accepted() -> None:
+    accepted = {name for name in broken_files.names() if broken_files.load_broken(name).cluster is not None}
+    assert accepted == {
+        "failure-after-a-gather",
+        "undeclared-secret",
+        "undeclared-secret-close",
+        "vault-lacks-referenced-secret",
+    }
