@@ -33,9 +33,7 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
         prog="python -m orbit_coordinator", description="A candidate for the lead of an Orbit mesh."
     )
     parser.add_argument("--etcd", default=os.environ.get("ORBIT_ETCD_ENDPOINTS", "http://127.0.0.1:2379"))
-    parser.add_argument(
-        "--listen", default="127.0.0.1:0", help="for clients and agents; port 0: any free one"
-    )
+    parser.add_argument("--listen", default="127.0.0.1:0", help="for clients and agents; port 0: any free one")
     parser.add_argument("--data", type=Path, required=True, help="blobs and logs")
     parser.add_argument("--id", default=socket.gethostname().lower())
     parser.add_argument("--master-key-file", type=Path, help="seals the vault; the same for every coordinator")

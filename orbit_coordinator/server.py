@@ -38,7 +38,7 @@ from orbit_core.pb.orbit.v1 import (
     secrets_pb2_grpc,
 )
 from orbit_core.rpc_errors import ErrorInterceptor
-from orbit_core.security.vault import Vault
+from orbit_core.security.vault import Vault, load_master_key
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.election import Candidate, Election, observe
@@ -68,7 +68,7 @@ class Server:
         self._store = store
         self._keys = Keys(config.prefix)
         self._stopping = asyncio.Event()
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
     def stop(self) -> None:
         """Ends the process in order: the lead is given up, so that another takes it at once."""
@@ -107,7 +107,7 @@ class Server:
             keys=self._keys,
             blobs=blobs,
             specs=SpecStore(self._store, self._keys),
-            secrets=Secrets(Vault(self._store, self._keys, config.master_key_file)),
+            secrets=Secrets(Vault(self._store, self._keys, load_master_key(config.master_key_file))),
             archive=Archive(self._store, self._keys, blobs),
             logs=LogStore(config.data / "logs", clock),
             clock=clock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orbit_core.errors import FieldViolation, InvalidRequestError, SecretError
+from orbit_core.errors import FieldViolation, InvalidRequestError
 from orbit_core.pb.orbit.v1 import secrets_pb2
 from orbit_core.security.vault import Vault
 from orbit_core.spec.models import Cluster, Step
@@ -18,50 +18,44 @@ class Secrets:
 
     async def for_step(self, cluster: Cluster, step: Step) -> dict[str, str]:
         """Values by the names that the step uses. SecretError naming those that the vault lacks."""
+        names = step.secret_names()
+        if not names:
+            return {}
         declared = {secret.name: secret.vault_name for secret in cluster.secrets}
-        values: dict[str, str] = {}
-        missing: list[str] = []
-        for name in step.secret_names():
-            value = await self._vault.get(cluster.project, cluster.name, declared.get(name, name))
-            if value is None:
-                missing.append(name)
-            else:
-                values[name] = value
-        if missing:
-            raise SecretError(
-                f"the vault has no {', '.join(missing)} for {cluster.identifier}",
-                remedy=f"`orbit secrets set {cluster.identifier} {missing[0]}`",
-            )
-        return values
+        values = await self._vault.lookup(cluster.project, cluster.name, [declared.get(name, name) for name in names])
+        return {name: values[declared.get(name, name)] for name in names}
 
     async def names(self, cluster: str) -> frozenset[str]:
-        """The names that a cluster may refer to."""
+        """The names that a cluster may refer to: its own, and its project's."""
         project, name = split(cluster)
-        return frozenset(secret.name for secret in await self._vault.list(project, name))
+        return frozenset(info.name for info in await self._vault.list(project) if info.cluster in ("", name))
 
     async def set_all(self, cluster: str, values: Mapping[str, str]) -> None:
         project, name = split(cluster)
         for secret, value in values.items():
-            await self._vault.set(project, name, secret, value)
+            await self._vault.set(project, secret, value, cluster=name)
 
     async def set(self, cluster: str, secret: str, value: str) -> secrets_pb2.Secret:
-        project, name = split(cluster)
-        info = await self._vault.set(project, name, secret, value)
-        return secrets_pb2.Secret(cluster=f"{project}/{name}", name=secret, updated_ms=info.updated_ms)
+        """Sets one value; what is answered names it and holds nothing of it."""
+        await self.set_all(cluster, {secret: value})
+        return next(each for each in await self.list([cluster]) if each.name == secret)
 
     async def list(self, clusters: Sequence[str]) -> list[secrets_pb2.Secret]:
+        """What the vault holds for these clusters."""
         found: list[secrets_pb2.Secret] = []
         for cluster in clusters:
             project, name = split(cluster)
             found.extend(
-                secrets_pb2.Secret(cluster=f"{project}/{name}", name=info.name, updated_ms=info.updated_ms)
-                for info in await self._vault.list(project, name)
+                secrets_pb2.Secret(cluster=f"{project}/{name}", name=info.name, version=info.version)
+                for info in await self._vault.list(project)
+                if info.cluster == name
             )
         return found
 
     async def delete(self, cluster: str, secret: str) -> bool:
+        """Whether it was there."""
         project, name = split(cluster)
-        return await self._vault.delete(project, name, secret)
+        return await self._vault.delete(project, secret, cluster=name)
 
 
 def split(cluster: str) -> tuple[str, str]:

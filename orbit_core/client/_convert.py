@@ -216,4 +216,4 @@ def mesh(message: agents_pb2.GetMeshResponse) -> types.Mesh:
 
 
 def secret(message: secrets_pb2.Secret) -> types.Secret:
-    return types.Secret(cluster=message.cluster, name=message.name, updated_ms=message.updated_ms)
+    return types.Secret(cluster=message.cluster, name=message.name, version=message.version)

@@ -271,4 +271,4 @@ class Secret:
 
     cluster: str
     name: str
-    updated_ms: int
+    version: int

@@ -293,7 +293,7 @@ class FakeCoordinator(
 
 
 def _secret(cluster: str, name: str) -> secrets_pb2.Secret:
-    return secrets_pb2.Secret(cluster=cluster, name=name, updated_ms=1_700_000_000_000)
+    return secrets_pb2.Secret(cluster=cluster, name=name, version=1)
 
 
 def _page(items: list[Any], size: int, token: str) -> tuple[list[Any], str]:

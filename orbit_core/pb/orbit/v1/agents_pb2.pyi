@@ -340,7 +340,7 @@ class LineageObject(_message.Message):
     def __init__(self, step: _Optional[str] = ..., object: _Optional[_Union[_common_pb2.ObjectRef, _Mapping]] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("key", "epoch", "cluster", "step", "satellite", "config_json", "input_json", "condition", "parent", "lineage", "payload", "facts_json", "failure_json", "secrets", "resources", "gpu_indices", "timeout_ms", "gathered")
+    __slots__ = ("key", "epoch", "cluster", "step", "satellite", "config_json", "input_json", "condition", "parent", "lineage", "payload", "facts_json", "failure_json", "secrets", "resources", "gpu_indices", "timeout_ms", "gathered", "gather_needs", "allow_private_addresses")
     class SecretsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -366,6 +366,8 @@ class Assignment(_message.Message):
     GPU_INDICES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     GATHERED_FIELD_NUMBER: _ClassVar[int]
+    GATHER_NEEDS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_PRIVATE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     key: AttemptKey
     epoch: int
     cluster: str
@@ -384,7 +386,9 @@ class Assignment(_message.Message):
     gpu_indices: _containers.RepeatedScalarFieldContainer[int]
     timeout_ms: int
     gathered: _containers.RepeatedCompositeFieldContainer[GatheredOutputs]
-    def __init__(self, key: _Optional[_Union[AttemptKey, _Mapping]] = ..., epoch: _Optional[int] = ..., cluster: _Optional[str] = ..., step: _Optional[str] = ..., satellite: _Optional[str] = ..., config_json: _Optional[bytes] = ..., input_json: _Optional[bytes] = ..., condition: _Optional[str] = ..., parent: _Optional[_Union[_common_pb2.ObjectRef, _Mapping]] = ..., lineage: _Optional[_Iterable[_Union[LineageObject, _Mapping]]] = ..., payload: _Optional[_Union[_common_pb2.ObjectRef, _Mapping]] = ..., facts_json: _Optional[bytes] = ..., failure_json: _Optional[bytes] = ..., secrets: _Optional[_Mapping[str, str]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_indices: _Optional[_Iterable[int]] = ..., timeout_ms: _Optional[int] = ..., gathered: _Optional[_Iterable[_Union[GatheredOutputs, _Mapping]]] = ...) -> None: ...
+    gather_needs: _containers.RepeatedScalarFieldContainer[str]
+    allow_private_addresses: bool
+    def __init__(self, key: _Optional[_Union[AttemptKey, _Mapping]] = ..., epoch: _Optional[int] = ..., cluster: _Optional[str] = ..., step: _Optional[str] = ..., satellite: _Optional[str] = ..., config_json: _Optional[bytes] = ..., input_json: _Optional[bytes] = ..., condition: _Optional[str] = ..., parent: _Optional[_Union[_common_pb2.ObjectRef, _Mapping]] = ..., lineage: _Optional[_Iterable[_Union[LineageObject, _Mapping]]] = ..., payload: _Optional[_Union[_common_pb2.ObjectRef, _Mapping]] = ..., facts_json: _Optional[bytes] = ..., failure_json: _Optional[bytes] = ..., secrets: _Optional[_Mapping[str, str]] = ..., resources: _Optional[_Union[_common_pb2.Resources, _Mapping]] = ..., gpu_indices: _Optional[_Iterable[int]] = ..., timeout_ms: _Optional[int] = ..., gathered: _Optional[_Iterable[_Union[GatheredOutputs, _Mapping]]] = ..., gather_needs: _Optional[_Iterable[str]] = ..., allow_private_addresses: bool = ...) -> None: ...
 
 class GatheredOutputs(_message.Message):
     __slots__ = ("step", "objects")

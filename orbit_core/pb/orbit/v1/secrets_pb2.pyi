@@ -7,14 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Secret(_message.Message):
-    __slots__ = ("cluster", "name", "updated_ms")
+    __slots__ = ("cluster", "name", "version")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
-    UPDATED_MS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     name: str
-    updated_ms: int
-    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., updated_ms: _Optional[int] = ...) -> None: ...
+    version: int
+    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class SetSecretRequest(_message.Message):
     __slots__ = ("cluster", "name", "value")
