@@ -85,7 +85,8 @@ class OrbitClient:
         response = await self._router.unary(
             lambda channel: clusters_pb2_grpc.ClusterServiceStub(channel).ValidateCluster, request
         )
-        return Validation(response.identifier, tuple(_convert.diagnostic(each) for each in response.diagnostics))
+        diagnostics = tuple(_convert.diagnostic(each) for each in response.diagnostics)
+        return Validation(name, response.identifier, diagnostics)
 
     async def submit(
         self, file: str | Path | bytes, *, file_name: str = "", request_id: str | None = None

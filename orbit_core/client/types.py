@@ -53,8 +53,9 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What `validate` found. `identifier` is empty where the file is not valid."""
+    """What `validate` found in `file`. `identifier` is empty where the file is not valid."""
 
+    file: str
     identifier: str
     diagnostics: tuple[Diagnostic, ...]
 

@@ -1,0 +1,31 @@
+"""`orbit agents` and `orbit drain`: the machines of the mesh."""
+
+from __future__ import annotations
+
+import click
+
+from tui.cli import tables
+from tui.cli.output import emit
+from tui.cli.session import Session, mesh_command, output_options
+
+
+@click.command()
+@click.option("-a", "--all", "include_lost", is_flag=True, help="Also those that were lost.")
+@output_options("table", "json", "yaml", "name")
+@mesh_command
+async def agents(session: Session, include_lost: bool) -> None:
+    """List agents: state, price, what they have and what runs there now."""
+    async with session.client() as client:
+        found = await client.agents(include_lost=include_lost)
+    emit(session, found, table=tables.agents, name=lambda agent: agent.agent_id)
+
+
+@click.command()
+@click.argument("agent_id", metavar="AGENT")
+@output_options("table", "json", "yaml", "name")
+@mesh_command
+async def drain(session: Session, agent_id: str) -> None:
+    """Let AGENT take no more work, finish what fits and hand back the rest."""
+    async with session.client() as client:
+        agent = await client.drain(agent_id)
+    emit(session, agent, table=lambda agent: tables.agents([agent]), name=lambda agent: agent.agent_id)

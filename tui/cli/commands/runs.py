@@ -1,0 +1,124 @@
+"""`orbit trigger`, `runs`, `status` and `cancel`: runs started, listed, watched, ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+
+from orbit_core.client import OrbitClient, Run, RunState
+from orbit_core.errors import InvalidRequestError
+from tui.cli import live, tables
+from tui.cli.exits import Exit, Quit
+from tui.cli.output import emit
+from tui.cli.session import Session, mesh_command, newest_run, now_ms, output_options
+from tui.cli.words import span
+
+_STATES = ("running", "paused", "succeeded", "partially-succeeded", "failed", "cancelled")
+
+
+@click.command()
+@click.argument("cluster")
+@click.option("-p", "--payload", metavar="JSON|@FILE|-", default="", help="An object; `-` reads standard input.")
+@click.option("--request-id", help="The same id again gives the same run.")
+@click.option("-w", "--watch", is_flag=True, help="Show progress until the run has ended; 1 unless it succeeded.")
+@output_options("table", "json", "yaml", "name")
+@mesh_command
+async def trigger(session: Session, cluster: str, payload: str, request_id: str | None, watch: bool) -> None:
+    """Start a run of CLUSTER."""
+    body = _payload(payload)
+    async with session.client() as client:
+        run = await client.trigger(cluster, body, request_id=request_id)
+        if watch:
+            await _watch(session, client, run.run_id)
+            return
+    emit(
+        session, run, table=lambda run: f"{run.run_id} started, SLA {span(run.deadline_ms - run.created_ms)}", name=_id
+    )
+    if session.output == "table":
+        session.note(f"next: orbit status -w {run.run_id}")
+
+
+@click.command()
+@click.argument("cluster", required=False, default="")
+@click.option("--state", "states", type=click.Choice(_STATES), multiple=True, help="Only these; may be repeated.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@output_options("table", "json", "yaml", "name")
+@mesh_command
+async def runs(session: Session, cluster: str, states: tuple[RunState, ...], limit: int) -> None:
+    """List runs, the newest first."""
+    async with session.client() as client:
+        found = await client.runs(cluster, states=states, limit=limit)
+    emit(session, found, table=tables.runs(now_ms()), name=_id)
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("-w", "--watch", is_flag=True, help="Until the run has ended; 1 unless it succeeded.")
+@output_options("table", "json", "yaml", "name")
+@mesh_command
+async def status(session: Session, run_id: str | None, watch: bool) -> None:
+    """Show a run (the newest one, unless named): progress by step, SLA, cost."""
+    async with session.client() as client:
+        run_id = await newest_run(client, run_id)
+        if watch:
+            await _watch(session, client, run_id)
+            return
+        run = await client.run(run_id)
+    emit(session, run, table=_status, name=_id)
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--reason", default="", help="Kept with the run.")
+@output_options("table", "json", "yaml", "name")
+@mesh_command
+async def cancel(session: Session, run_id: str, reason: str) -> None:
+    """End a run now: attempts are stopped, late results dropped, failure steps not run."""
+    async with session.client() as client:
+        run = await client.cancel(run_id, reason=reason)
+    emit(session, run, table=_status, name=_id)
+    if run.state != "cancelled":
+        session.note(f"{run_id} had ended before")
+
+
+def _id(run: Run) -> str:
+    return run.run_id
+
+
+def _status(run: Run) -> Group:
+    return Group(live.progress(run, now_ms()), "", tables.summary(run, now_ms()))
+
+
+async def _watch(session: Session, client: OrbitClient, run_id: str) -> None:
+    try:
+        run = await live.follow(client.watch(run_id), session.err, plain=False, now_ms=now_ms)
+    except BaseException:
+        session.note(f"the run goes on: orbit status -w {run_id}")
+        raise
+    emit(session, run, table=lambda run: tables.summary(run, now_ms()), name=_id)
+    if run.state != "succeeded":
+        if session.output == "table":
+            session.note(f"next: orbit results {run_id}, orbit logs {run_id}")
+        raise Quit(Exit.RUN_FAILED)
+
+
+def _payload(text: str) -> dict[str, Any]:
+    """The object that `--payload` stands for."""
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text()
+        body = json.loads(text or "{}")
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(
+            f"the payload cannot be read: {error}", remedy="""write it like --payload '{"day": "2026-01-31"}'"""
+        ) from error
+    if not isinstance(body, dict):
+        raise InvalidRequestError("the payload is not a JSON object", remedy='wrap it: {"items": …}')
+    return body
