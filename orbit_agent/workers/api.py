@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from satellites.contract import JsonObject
 
-LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from orbit_agent.inference.errors import InferenceError
 from orbit_agent.workers import frames
 from orbit_agent.workers.api import Call, LogLevel, LogRecord, OnLog, OnObject, Outcome, Redact
 from orbit_agent.workers.redaction import Redactor
@@ -185,6 +186,8 @@ def _error_json(error: Exception) -> frames.Frame:
     match error:
         case SatelliteError():
             code, permanent = error.code, isinstance(error, PermanentError)
+        case InferenceError():
+            code, permanent = error.code, not error.retryable
         case OrbitError():
             # A request that cannot be served anywhere; everything else may go better elsewhere or later.
             code, permanent = error.code, isinstance(error, InvalidRequestError)
@@ -205,8 +208,6 @@ def _now_ms() -> int:
 
 
 def _level(number: int) -> LogLevel:
-    if number >= logging.CRITICAL:
-        return "critical"
     if number >= logging.ERROR:
         return "error"
     if number >= logging.WARNING:

@@ -1,0 +1,1 @@
+"""Satellites that tell people, or the services that people watch, what happened in a run."""

@@ -1,0 +1,1 @@
+"""Satellites that read and check documents and data."""
