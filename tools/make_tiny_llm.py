@@ -1,11 +1,13 @@
-"""Makes small untrained language models in the onnxruntime-genai folder layout, for tests and benchmarks.
+"""Makes small untrained models for tests and benchmarks: decoders for onnxruntime-genai, encoders for onnxruntime.
 
-    python -m tools.make_tiny_llm tiny OUT_DIR      the one under tests/data/tiny_llm (about 200 KB)
-    python -m tools.make_tiny_llm bench OUT_DIR     about 27 million parameters, for `python -m bench.inference`
+    python -m tools.make_tiny_llm tiny OUT_DIR          the one under tests/data/tiny_llm (about 200 KB)
+    python -m tools.make_tiny_llm bench OUT_DIR         about 26 million parameters, for `python -m bench.inference`
+    python -m tools.make_tiny_llm embedder OUT_DIR      the one under tests/data/tiny_embedder
+    python -m tools.make_tiny_llm classifier OUT_DIR    the one under tests/data/tiny_classifier
 
 Runs in an export environment of its own (onnxruntime-genai, torch, transformers 5, onnx, onnx-ir, onnxscript),
-never in Orbit's. The weights are random with a fixed seed and the tokenizer learns from text made here, so the
-same versions give the same bytes. Nothing that trains a useful model belongs here.
+never in Orbit's. The weights are random with a fixed seed and the tokenizers learn from text made here: the same
+versions give the same decoder, byte for byte. Nothing that trains a useful model belongs here.
 """
 
 from __future__ import annotations
@@ -122,8 +124,8 @@ def export(source: Path, target: Path, precision: str) -> None:
         subprocess.run([*command, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
-def make(kind: str, target: Path, precision: str) -> None:
-    """Makes the model `kind` in `target`, replacing what was there."""
+def make_decoder(kind: str, target: Path, precision: str) -> None:
+    """Makes the decoder `kind` in `target`, replacing what was there."""
     shape = SHAPES[kind]
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch)
@@ -134,14 +136,79 @@ def make(kind: str, target: Path, precision: str) -> None:
     print(f"{kind}: {vocabulary} tokens, {parameters:,} parameters, {precision}, in {target}")
 
 
+def make_encoder(kind: str, target: Path) -> None:
+    """Makes a BERT-type encoder in `target`: mean pooling over states, or three labels."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+    tokenizer: Any = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(training_text(400), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        id2label={0: "buy", 1: "hold", 2: "sell"},
+        label2id={"buy": 0, "hold": 1, "sell": 2},
+        attn_implementation="eager",
+    )
+    model_class = BertModel if kind == "embedder" else BertForSequenceClassification
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    tokenizer.save(str(target / "tokenizer.json"))
+    config.architectures = [model_class.__name__]
+    config.save_pretrained(target)
+    _export_encoder(model_class(config).eval(), "last_hidden_state" if kind == "embedder" else "logits", target)
+    print(f"{kind}: {config.vocab_size} tokens, in {target}")
+
+
+def _export_encoder(model: Any, output: str, target: Path) -> None:
+    import torch
+
+    class Wrapped(torch.nn.Module):
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            return model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)[output]
+
+    example = torch.ones((2, 5), dtype=torch.int64)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence", max=64)
+    program = torch.onnx.export(
+        Wrapped(),
+        (example, example, example * 0),
+        input_names=names,
+        output_names=[output],
+        dynamic_shapes={name: {0: batch, 1: sequence} for name in names},
+        dynamo=True,
+    )
+    proto = program.model_proto
+    for node in [*proto.graph.node, *(node for function in proto.functions for node in function.node)]:
+        del node.metadata_props[:]  # stack traces of the exporter, with the paths of this machine
+    del proto.graph.value_info[:]
+    (target / "model.onnx").write_bytes(proto.SerializeToString())
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=sorted(SHAPES))
+    parser.add_argument("kind", choices=[*SHAPES, "embedder", "classifier"])
     parser.add_argument("target", type=Path)
     parser.add_argument("--precision", choices=["fp32", "int4"], default="fp32")
     arguments = parser.parse_args()
-    make(arguments.kind, arguments.target, arguments.precision)
+    if arguments.kind in SHAPES:
+        make_decoder(arguments.kind, arguments.target, arguments.precision)
+    else:
+        make_encoder(arguments.kind, arguments.target)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from orbit_agent.inference.api import EmbedRequest, EmbedResult, Overflow, Score
 from orbit_agent.inference.backend import BackendInfo, LoadSettings, Outcome, Request, wrong_task
 from orbit_agent.inference.errors import PromptTooLongError, UnsupportedModelError
 from orbit_agent.inference.folder import EncoderFolder, Pooling
+from orbit_agent.inference.providers import CPU
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ class EncoderBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                str(folder.graph), options, providers=[settings.provider, "CPUExecutionProvider"]
+                str(folder.graph), options, providers=list(dict.fromkeys((settings.provider, CPU)))
             )
         except Exception as error:
             raise UnsupportedModelError(f"onnxruntime cannot load {folder.path.name}: {error}") from error

@@ -139,8 +139,8 @@ class ModelStore:
         if path is not None:
             path.unlink(missing_ok=True)
         manifest = registration.manifest
-        others = {stored.registration.manifest.hash for stored in self.list() if stored.registration.manifest}
-        if manifest is not None and manifest.hash not in others:
+        others = [stored.registration for stored in self.list() if stored.registration.name != name]
+        if manifest is not None and manifest.hash not in {o.manifest.hash for o in others if o.manifest}:
             self._drop(manifest.hash)
 
     @contextmanager
