@@ -72,6 +72,7 @@ class Leader:
         self._rng = rng or random.Random()
         self._placer = Placer()
         self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue()
+        self._batch: list[_Arrival] = []  # what is being stepped through and journaled just now
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._stopped = False
         self._nudged = False
@@ -101,15 +102,16 @@ class Leader:
         """Until cancelled or deposed (FencedError)."""
         try:
             while True:
-                batch = await self._next_batch()
-                events, commands = self._apply([arrival.event for arrival in batch])
+                self._batch = await self._next_batch()
+                events, commands = self._apply([arrival.event for arrival in self._batch])
                 if events:
                     await self._persist(events)
                     self._effects.act(commands)
                     self._notify(commands)
-                for arrival in batch:
+                for arrival in self._batch:
                     if not arrival.durable.done():
                         arrival.durable.set_result(None)
+                self._batch = []
                 if events and self._after_commit is not None:
                     await self._after_commit(self.state, self.sequence, [event for _, event in events])
         finally:
@@ -199,8 +201,11 @@ class Leader:
 
     def _stop(self) -> None:
         self._stopped = True
+        # What was in flight may be durable or not: the next leader knows, and the teller has to ask it.
+        left = self._batch
         while not self._arrivals.empty():
-            arrival = self._arrivals.get_nowait()
+            left.append(self._arrivals.get_nowait())
+        for arrival in left:
             if not arrival.durable.done():
                 arrival.durable.set_exception(NotLeaderError("this coordinator no longer leads"))
         for watchers in self._watchers.values():

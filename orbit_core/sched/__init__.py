@@ -9,7 +9,3 @@ The shell (the coordinator, recovery, the simulator, the tests) owes this packag
 5. Make the events durable, in order, with their times; only then act on the commands, in order.
 6. Replay calls `step` alone: decisions and draws are in the events.
 """
-
-from orbit_core.sched.step import step
-
-__all__ = ["step"]
