@@ -155,7 +155,8 @@ class EmbeddedEtcd:
         self._take_lock()
         try:
             for attempt in range(1, _START_ATTEMPTS + 1):
-                self._ports = _free_ports(self._member_count)
+                ports = free_ports(2 * self._member_count)
+                self._ports = [_Ports(*pair) for pair in zip(ports[::2], ports[1::2], strict=True)]
                 for index in range(self._member_count):
                     self._spawn(index)
                 try:
@@ -308,13 +309,13 @@ class EmbeddedEtcd:
         self._processes[index] = None
 
 
-def _free_ports(member_count: int) -> list[_Ports]:
-    sockets = [socket.socket() for _ in range(2 * member_count)]
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody uses just now. Somebody may before they are bound: be ready to ask again."""
+    sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
+        return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:
             one.close()
-    return [_Ports(client, peer) for client, peer in zip(ports[::2], ports[1::2], strict=True)]

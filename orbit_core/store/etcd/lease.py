@@ -7,6 +7,7 @@ here no later than the store can believe: its TTL after the *sending* of the las
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from orbit_core.pb.etcd import rpc_pb2, rpc_pb2_grpc
 from orbit_core.store.api import Lease
 from orbit_core.store.etcd.config import CHANNEL_OPTIONS, EtcdConfig
 from orbit_core.store.etcd.failures import Verdict, verdict
+
+logger = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
 
@@ -44,10 +47,14 @@ class LeaseThread:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        credentials = self._config.credentials()
-        channels = [_channel(target, credentials) for target in self._config.targets]
+        channels: list[grpc.Channel] = []
         try:
+            credentials = self._config.credentials()
+            channels += [_channel(target, credentials) for target in self._config.targets]
             self._renew_until_lost(channels)
+        except Exception:
+            logger.exception("lease %x cannot be renewed any more", self._lease.id)
+            self._lose()
         finally:
             for channel in channels:
                 channel.close()
