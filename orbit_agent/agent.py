@@ -32,6 +32,7 @@ from orbit_core.clock import SystemClock
 from orbit_core.ids import time_ordered_id
 from orbit_core.limits import ERROR_MESSAGE_MAX_CHARS
 from orbit_core.pb.orbit.v1 import agents_pb2, blobs_pb2_grpc, common_pb2
+from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.keys import Keys
@@ -115,7 +116,7 @@ class Agent:
 
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serves until `stop`. `ready(address)` is called once the agent can be reached."""
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
         blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(self._blobs), server)
         port = server.add_insecure_port(self._config.listen)
         self._advertisement.address = f"{self._config.listen.rpartition(':')[0]}:{port}"

@@ -19,7 +19,7 @@ from orbit_core.errors import NotLeaderError
 from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS, KIB
 from orbit_core.sched.commands import Command, RunChanged
 from orbit_core.sched.events import Event, Placed, RunBroken, TimePassed
-from orbit_core.sched.place import Placer
+from orbit_core.sched.place import Placer, Round
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import run_of, step
 from orbit_core.store.codec import encode_event
@@ -145,12 +145,21 @@ class Leader:
             quiet = isinstance(event, TimePassed) and (self.state.next_timer_ms() or now_ms + 1) > now_ms
             if not quiet:  # a nudge that finds no timer due changes nothing, and need not be kept
                 self._step(event, now_ms, events, commands)
-        decided = self._placer.place(self.state, self._effects.room())
+        decided = self._place()
         for pause in decided.pauses:
             self._step(pause, now_ms, events, commands)
         if decided.placements:
             self._step(Placed(decided.placements), now_ms, events, commands)
         return events, commands
+
+    def _place(self) -> Round:
+        """One placement round; a placer that breaks is made anew, since what it remembers can be derived."""
+        try:
+            return self._placer.place(self.state, self._effects.room())
+        except Exception:
+            log.exception("a placement round failed; nothing is placed in it")
+            self._placer = Placer()
+            return Round((), ())
 
     def _step(self, event: Event, now_ms: int, events: list[tuple[int, Event]], commands: list[Command]) -> None:
         try:
