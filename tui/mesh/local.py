@@ -65,9 +65,9 @@ class LocalMesh:
         environment: Mapping[str, str] | None = None,
         on_end: Callable[[ChildEnded], None] = lambda ended: None,
     ) -> None:
-        self._plans = tuple(agents)
+        self.plans = tuple(agents)
         self._coordinator_count = coordinators
-        self._temporary = data is None
+        self.temporary = data is None
         self.data = Path(tempfile.mkdtemp(prefix="orbit-")) if data is None else data.absolute()
         self._etcd_given = tuple(etcd)
         self._listen_host = listen_host
@@ -112,7 +112,7 @@ class LocalMesh:
                 await self.etcd.start()
             load_master_key(self._master_key_file)  # made once, before several coordinators look for it
             self.coordinators = [self._coordinator(index) for index in range(self._coordinator_count)]
-            self.agents = [self._agent(index, plan) for index, plan in enumerate(self._plans)]
+            self.agents = [self._agent(index, plan) for index, plan in enumerate(self.plans)]
             await _start_all((*self.coordinators, *self.agents))
             await self.wait_ready()
         except BaseException:
@@ -130,7 +130,7 @@ class LocalMesh:
             await asyncio.shield(asyncio.create_task(self._kill_all()))
             raise
         finally:
-            if self._temporary:
+            if self.temporary:
                 shutil.rmtree(self.data, ignore_errors=True)
 
     async def wait_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:

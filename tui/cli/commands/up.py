@@ -1,0 +1,142 @@
+"""`orbit up`: a mesh on this machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from orbit_core.client import context_file, orbit_home
+from orbit_core.errors import FieldViolation, InvalidRequestError
+from orbit_core.store.embedded import configured_endpoints
+from tui.cli.session import Session
+from tui.cli.words import money, plural
+from tui.mesh import AgentPlan, ChildEnded, LocalMesh
+from tui.mesh.signals import until_signalled
+
+
+@click.command()
+@click.option("-n", "--agents", type=click.IntRange(min=0, max=64), default=1, show_default=True)
+@click.option("--coordinators", type=click.IntRange(min=1, max=9), default=1, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Keep everything here.  [temporary]")
+@click.option(
+    "--price",
+    "prices",
+    type=click.FloatRange(min=0),
+    multiple=True,
+    default=(0.10,),
+    help="US dollars an hour; repeat it for agents of several prices.",
+)
+@click.option("--price-kind", type=click.Choice(["owned", "on-demand", "spot"]), default="owned", show_default=True)
+@click.option("--cpus", type=click.FloatRange(min=0.1), help="Cores that each agent offers.  [all]")
+@click.option("--memory", metavar="4GiB", help="Memory that each agent offers.  [all]")
+@click.option("--slots", type=click.IntRange(min=1), help="Attempts at once on each agent at most.")
+@click.option("--listen", default="127.0.0.1", show_default=True, metavar="HOST[:PORT]", help="For clients and agents.")
+@click.option("--context", default="local", show_default=True, help="The name under which other commands find it.")
+@click.option("--allow-private-addresses", is_flag=True, help="Satellites may call loopback and private addresses.")
+def up(
+    agents: int,
+    coordinators: int,
+    data: Path | None,
+    prices: tuple[float, ...],
+    price_kind: str,
+    cpus: float | None,
+    memory: str | None,
+    slots: int | None,
+    listen: str,
+    context: str,
+    allow_private_addresses: bool,
+) -> None:
+    """Keep a mesh running in the foreground: etcd, coordinators and agents on this machine.
+
+    Other terminals find it by themselves. Ctrl-C ends it; a second Ctrl-C does not wait for what runs.
+    ORBIT_ETCD_ENDPOINTS names an etcd of your own.
+    """
+    session = Session()
+    host, port = _host_and_port(listen)
+    if not _is_loopback(host):
+        _warn_of_the_open(session.err, host)
+    plans = [
+        AgentPlan(price_usd_per_hour=price, price_kind=price_kind, cpus=cpus, memory=memory, slots=slots)
+        for price in itertools.islice(itertools.cycle(prices), agents)
+    ]
+    mesh = LocalMesh(
+        plans,
+        coordinators=coordinators,
+        data=data,
+        etcd=configured_endpoints(),
+        listen_host=host,
+        listen_port=port,
+        allow_private_addresses=allow_private_addresses,
+        on_end=lambda ended: _tell_end(session, ended),
+    )
+    asyncio.run(until_signalled(_keep(session, mesh, context)))
+
+
+async def _keep(session: Session, mesh: LocalMesh, context: str) -> None:
+    try:
+        with session.err.status(f"starting etcd, {plural(len(mesh.plans), 'agent')} …"):
+            await mesh.start()
+        with context_file(orbit_home(), mesh.addresses, context) as file:
+            _welcome(session, mesh, file)
+            await asyncio.Event().wait()
+    finally:
+        session.note("stopping …")
+        await mesh.stop()
+
+
+def _welcome(session: Session, mesh: LocalMesh, file: Path) -> None:
+    prices = ", ".join(sorted({money(plan.price_usd_per_hour) for plan in mesh.plans})) or "none"
+    where = f"temporary, in {mesh.data}" if mesh.temporary else str(mesh.data)
+    for name, text in (
+        ("mesh", f"up at {', '.join(mesh.addresses)}"),
+        ("agents", f"{len(mesh.plans)} at {prices} an hour"),
+        ("data", where),
+        ("logs", str(mesh.log_dir)),
+        ("context", str(file)),
+        ("next", "in another terminal: orbit agents, orbit submit FILE, orbit trigger CLUSTER -w"),
+        ("end", "Ctrl-C"),
+    ):
+        session.out.print(Text.assemble((f"{name:8} ", "bold"), text), soft_wrap=True)
+    session.out.file.flush()
+
+
+def _tell_end(session: Session, ended: ChildEnded) -> None:
+    session.err.print(Text(str(ended), "bold red"), soft_wrap=True)
+    for line in ended.log_tail.splitlines()[-3:]:
+        session.err.print(Text(f"  {line}", "dim"), soft_wrap=True)
+    session.note("the rest goes on without it; Ctrl-C and `orbit up` again start it anew")
+
+
+def _host_and_port(listen: str) -> tuple[str, int]:
+    """`HOST`, `HOST:PORT`, `[::1]:PORT`. Port 0: any free one."""
+    host, colon, port = listen.rpartition(":") if not listen.endswith("]") else (listen, "", "")
+    if not colon:
+        return listen, 0
+    if not port.isdigit() or int(port) > 65_535 or not host:
+        raise InvalidRequestError(
+            f"{listen!r} is not where one can listen",
+            violations=[FieldViolation("--listen", "HOST or HOST:PORT is expected")],
+            remedy="write it like 127.0.0.1:7070",
+        )
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _warn_of_the_open(console: Console, host: str) -> None:
+    warning = (
+        f" WARNING: the mesh will listen on {host} without TLS and without asking who calls. \n"
+        " Whoever reaches this machine can run work on it and use its secrets. Only on a network that you trust. "
+    )
+    console.print(Text(warning, "bold white on red"), soft_wrap=True)
