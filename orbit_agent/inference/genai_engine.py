@@ -61,6 +61,7 @@ class GenaiEngineBackend:
         self._codec = TextCodec(folder.path)
         self._context_length = folder.context_length
         self._eos_ids = frozenset(folder.eos_ids)
+        self._seeds = folder.paged  # static batches share one stream of random numbers
         self._keys: dict[_Turn, int] = {}
         self._waiting: deque[_Turn] = deque()
         self._running: dict[Any, _Turn] = {}
@@ -89,6 +90,10 @@ class GenaiEngineBackend:
         if not isinstance(request, GenerateRequest):
             raise wrong_task(request, "generate")
         check_request(request)
+        if request.sampling.seed is not None and request.sampling.temperature > 0 and not self._seeds:
+            raise InvalidGenerationError(
+                f"{request.model} runs in static batches, which know no seed", remedy="leave the seed out"
+            )
         if request.json_schema is not None:
             check_schema(request.json_schema)
         prompt, truncated = self._codec.encode_request(request, self._context_length)

@@ -62,9 +62,7 @@ def test_it_says_what_it_runs_on(engine: GenaiEngineBackend) -> None:
 
 def test_guided_samples_are_valid(engine: GenaiEngineBackend) -> None:
     asked = [
-        GenerateRequest(
-            str(n), "tiny", prompt="x", json_schema=SCHEMA, max_new_tokens=60, sampling=Sampling(1.0, seed=n)
-        )
+        GenerateRequest(str(n), "tiny", prompt="x", json_schema=SCHEMA, max_new_tokens=60, sampling=Sampling(1.0))
         for n in range(10)
     ]
     for result in run(engine, asked):
@@ -101,6 +99,8 @@ def test_a_cancelled_request_goes_and_the_others_stay(engine: GenaiEngineBackend
 def test_bad_requests_are_refused_one_by_one(engine: GenaiEngineBackend) -> None:
     with pytest.raises(UnsupportedSchemaError):
         engine.prepare(GenerateRequest("1", "tiny", prompt="x", json_schema={"not": {}}))
+    with pytest.raises(InvalidGenerationError, match="know no seed"):
+        engine.prepare(GenerateRequest("1", "tiny", prompt="x", sampling=Sampling(1.0, seed=1)))
     with pytest.raises(InvalidGenerationError, match="cannot embed"):
         engine.prepare(EmbedRequest("1", "tiny", ("x",)))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -285,6 +286,41 @@ def test_a_repository_without_onnx_is_no_model(tmp_path: Path, monkeypatch: pyte
     fake_hub(monkeypatch, tmp_path / "hub", "c0ffee")
     with pytest.raises(ModelSourceError, match="holds no model"):
         HuggingFaceSource("owner/name", "main").list()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket that holds the tiny model below a prefix, and something else beside it."""
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="models")
+        for path in TINY.iterdir():
+            client.upload_file(str(path), "models", f"llm/tiny/{path.name}")
+        client.put_object(Bucket="models", Key="llm/tiny/.git/config.json", Body=b"{}")
+        client.put_object(Bucket="models", Key="llm/tiny-2/model.onnx", Body=b"another")
+        yield client
+
+
+def test_a_model_from_s3(store: ModelStore, bucket: Any) -> None:
+    store.add("tiny", "s3://models/llm/tiny")
+    opened = store.open("tiny")
+    assert {file.path for file in opened.manifest.files} == {path.name for path in TINY.iterdir()}
+    assert (opened.folder / "model.onnx").read_bytes() == (TINY / "model.onnx").read_bytes()
+
+
+def test_a_bucket_that_is_not_there_is_a_source_error(store: ModelStore, bucket: Any) -> None:
+    store.add("tiny", "s3://nowhere/llm")
+    with pytest.raises(ModelSourceError, match="cannot be listed"):
+        store.open("tiny")
+    store.add("tiny", "s3://models/empty")
+    with pytest.raises(ModelSourceError, match="holds no model"):
+        store.open("tiny")
 
 
 def test_registrations_are_readable_json(store: ModelStore, tmp_path: Path) -> None:
