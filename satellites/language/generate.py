@@ -1,0 +1,158 @@
+"""The language model as a satellite: any model that the mesh knows, answering in text or in JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from satellites.contract import (
+    Context,
+    GenerateCall,
+    JsonObject,
+    PermanentError,
+    Resources,
+    Satellite,
+    SatelliteConfig,
+    SatelliteInput,
+)
+from satellites.language import answers
+from satellites.schemas import read_schema
+
+#: Where a step asks for JSON and does not say what it should look like.
+ANY_OBJECT: Final[dict[str, Any]] = {"type": "object"}
+
+
+def _texts(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class GenerationConfig(SatelliteConfig):
+    """What the presets take: everything, and the model too if they shall use another."""
+
+    model: str | None = Field(default=None, description="The name under which the mesh knows it.")
+    system: str | None = Field(default=None, description="Goes before the prompt, as the system's message.")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0: always the most likely token.")
+    max_tokens: int = Field(default=1_024, ge=1, le=1_000_000, description="Of the answer.")
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0, description="0: all.")
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    stop: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
+        default=(), description="Text that ends the answer; for text only."
+    )
+    output_format: Literal["text", "json"] | None = Field(
+        default=None, description="Without it: `json` where there is an output-schema, else `text`."
+    )
+    output_schema: Annotated[dict[str, Any], BeforeValidator(read_schema)] | None = Field(
+        default=None, description="JSON Schema, or the short form. The answer is held to it while it is made."
+    )
+    schema_in_prompt: bool = Field(
+        default=False, description="Also show the schema to the model, at the end of the system's message."
+    )
+    max_reprompts: int = Field(default=1, ge=0, le=10, description="Times to ask again with what is wrong.")
+    context_overflow: Literal["error", "truncate"] = Field(
+        default="error", description="What to do with a prompt that is too long for the model."
+    )
+
+    @model_validator(mode="after")
+    def _schema_is_for_json(self) -> GenerationConfig:
+        if self.output_format == "text" and self.output_schema is not None:
+            raise ValueError("`output-schema` needs `output-format: json`")
+        if self.stop and self.wants_json:
+            raise ValueError("`stop` is for text: JSON ends where its schema does")
+        return self
+
+    @property
+    def wants_json(self) -> bool:
+        return self.output_format == "json" or (self.output_format is None and self.output_schema is not None)
+
+
+class GenerateConfig(GenerationConfig):
+    # Narrower than the base's; nobody assigns to a frozen model, so nothing can go wrong with it.
+    model: str = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        min_length=1, description="The name under which the mesh knows it."
+    )
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class GenerateInput(SatelliteInput):
+    prompt: str | None = Field(default=None, min_length=1)
+    messages: tuple[Message, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> GenerateInput:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give `prompt` or `messages`, one of the two")
+        return self
+
+
+class Generate(Satellite[GenerationConfig, GenerateInput]):
+    """Output: for text `text`, with `truncated: true` where max-tokens cut it off. For JSON the answer itself, so that
+    `.output.company` works; an answer that is not an object stands under `value`.
+
+    Errors: `truncated` (JSON cut off by max-tokens), `invalid-output` (does not fit the schema even when asked again).
+    """
+
+    name = "satellite/orbit/generate"
+    aliases = ("satellite/exospherehost/generate",)
+    summary = "Asks a language model"
+    Config: ClassVar[type[BaseModel]] = GenerateConfig
+    Input = GenerateInput
+    #: The model itself runs in a process of its own, which is accounted for apart.
+    resources = Resources(cpu=1.0, memory_bytes=256 * 1024 * 1024)
+    timeout_s = 900.0
+    covariate = "tokens"
+    typical_s = 10.0
+
+    #: The model of a config that names none.
+    default_model: ClassVar[str | None] = None
+
+    @classmethod
+    def model_of(cls, config: BaseModel) -> str | None:
+        assert isinstance(config, GenerationConfig)
+        return config.model or cls.default_model
+
+    async def run(self, config: GenerationConfig, input: GenerateInput, context: Context) -> list[JsonObject]:
+        model = self.model_of(config)
+        if model is None:
+            raise PermanentError("config.model names no model", code="invalid-config")
+        call = GenerateCall(
+            model=model,
+            messages=_messages(config, input),
+            max_new_tokens=config.max_tokens,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            top_k=config.top_k,
+            seed=config.seed,
+            json_schema=_schema(config),
+            stop=config.stop,
+            context_overflow=config.context_overflow,
+        )
+        if config.wants_json:
+            value = await answers.ask_for_json(call, context, reprompts=config.max_reprompts)
+            return [value if isinstance(value, dict) else {"value": value}]
+        generated = await answers.ask(call, context)
+        result: JsonObject = {"text": generated.text}
+        return [result | {"truncated": True} if generated.finish == "length" else result]
+
+
+def _schema(config: GenerationConfig) -> dict[str, Any] | None:
+    return (config.output_schema or ANY_OBJECT) if config.wants_json else None
+
+
+def _messages(config: GenerationConfig, input: GenerateInput) -> list[dict[str, str]]:
+    system = config.system or ""
+    if config.schema_in_prompt and config.wants_json:
+        schema = json.dumps(_schema(config), ensure_ascii=False)
+        system = f"{system}\n\nAnswer with JSON that fits this JSON Schema:\n{schema}".strip()
+    asked = [message.model_dump() for message in input.messages or ()]
+    if input.prompt is not None:
+        asked.append({"role": "user", "content": input.prompt.strip()})
+    return [{"role": "system", "content": system}, *asked] if system else asked
