@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from orbit_core.errors import FencedError, NotFoundError, OutcomeUnknownError, StoreError
 from orbit_core.limits import LEASE_TTL_S
 from orbit_core.store.api import CompactedError, Compare, Delete, Get, KeyValue, Lease, LeaseKeeper, Put, Store
+from orbit_core.store.backoff import backoff_s
 from orbit_core.store.keys import Keys
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Election:
             except StoreError as error:
                 logger.warning("campaign of %s is held up: %s", self._candidate.coordinator_id, error)
                 attempt += 1
-                await asyncio.sleep(min(1.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(backoff_s(attempt))
                 continue
             if leadership is not None:
                 return leadership

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -27,6 +26,7 @@ from orbit_core.errors import FencedError, InternalError, LimitError, StoreError
 from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS
 from orbit_core.store import records
 from orbit_core.store.api import CompactedError, Compare, Get, KeyValue, Put, Store
+from orbit_core.store.backoff import backoff_s
 from orbit_core.store.election import Leadership
 from orbit_core.store.keys import Keys
 from orbit_core.store.records import Batch
@@ -282,8 +282,7 @@ class JournalWriter:
 
     async def _pause(self, attempt: int) -> None:
         """Wait before the next try; not beyond the end of the term."""
-        pause_s = min(1.0, 0.025 * 2.0 ** min(attempt, 6)) * random.uniform(0.5, 1.0)
-        sleep = asyncio.ensure_future(self._clock.sleep(pause_s))
+        sleep = asyncio.ensure_future(self._clock.sleep(backoff_s(attempt)))
         lost = asyncio.ensure_future(self._leadership.lost.wait())
         await asyncio.wait({sleep, lost}, return_when=asyncio.FIRST_COMPLETED)
         sleep.cancel()

@@ -116,7 +116,7 @@ class MemoryStore(Store):
             if from_revision < self._compacted:
                 raise CompactedError(self._compacted)
             start = bisect.bisect_left(self._log, from_revision, key=lambda entry: entry[0])
-            from_revision = self._revision + 1
+            from_revision = max(from_revision, self._revision + 1)
             changed = self._changed
             for revision, events in self._log[start:]:
                 wanted = tuple(event for event in events if _within(event.kv.key, key, end))

@@ -138,6 +138,8 @@ class EtcdStore(Store):
                 async for response in stream:
                     return response.TTL
                 raise StoreError("etcd closed the stream of lease renewals without an answer")
+            except asyncio.InvalidStateError:
+                raise StoreError("etcd closed the stream of lease renewals before it was asked") from None
             finally:
                 stream.cancel()
 

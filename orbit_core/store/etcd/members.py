@@ -18,6 +18,7 @@ import grpc.aio
 
 from orbit_core.errors import OutcomeUnknownError, StoreError
 from orbit_core.pb.etcd import rpc_pb2, rpc_pb2_grpc
+from orbit_core.store.backoff import backoff_s
 from orbit_core.store.etcd.config import CHANNEL_OPTIONS, EtcdConfig
 from orbit_core.store.etcd.failures import Verdict, error_of, verdict
 
@@ -105,7 +106,7 @@ class Members:
         while (left_s := deadline_s - time.monotonic()) > 0:
             attempts += 1
             if attempts > 1:
-                await asyncio.sleep(min(left_s, backoff_s(attempts)))
+                await asyncio.sleep(min(left_s, backoff_s(attempts - 1)))
             member = self.current
             attempt_s = min(left_s, attempt_timeout_s)
             if not await member.connected(attempt_s, patient=len(self.all) == 1):
@@ -155,8 +156,3 @@ class Members:
 
     async def close(self) -> None:
         await asyncio.gather(*(member.close() for member in self.all))
-
-
-def backoff_s(attempt: int) -> float:
-    """50 ms and doubling up to 1 s, half of it by chance."""
-    return min(1.0, 0.025 * 2.0**attempt) * random.uniform(0.5, 1.0)

@@ -17,9 +17,10 @@ import grpc.aio
 
 from orbit_core.pb.etcd import rpc_pb2
 from orbit_core.store.api import CompactedError, WatchBatch, WatchEvent
+from orbit_core.store.backoff import backoff_s
 from orbit_core.store.etcd import wire
 from orbit_core.store.etcd.failures import Verdict, error_of, verdict
-from orbit_core.store.etcd.members import Member, Members, backoff_s
+from orbit_core.store.etcd.members import Member, Members
 
 _REQUIRE_LEADER = ("hasleader", "true")
 
@@ -49,6 +50,8 @@ class Watch:
                                 yield batch
                 except grpc.aio.AioRpcError as failure:
                     self._judge(failure)
+                except asyncio.InvalidStateError:
+                    pass  # what gRPC raises for a stream that ended before the request was written
             self._held.clear()  # the rest of that revision comes again, from its start
             self._members.go_on_from(member)
             self._failures += 1

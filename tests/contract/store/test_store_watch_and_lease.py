@@ -71,6 +71,14 @@ async def test_a_watch_leaves_out_other_keys(store: Store, keys: Keys) -> None:
     assert values == [b"1", b"2"]
 
 
+async def test_a_watch_may_start_in_the_future(store: Store, keys: Keys) -> None:
+    now = (await store.put(key(keys, "a"), b"1")).revision
+    watching = asyncio.create_task(batches(store, keys, now + 3, 2))
+    for value in (b"2", b"3", b"4", b"5", b"6"):
+        await store.put(key(keys, "a"), value)
+    assert min(batch.revision for batch in await watching) >= now + 3
+
+
 async def test_the_events_of_one_transaction_come_together(store: Store, keys: Keys) -> None:
     start = (await store.txn(success=[Put(key(keys, str(n)), b"") for n in range(50)])).revision
     (batch,) = await batches(store, keys, start, 50)
