@@ -105,6 +105,14 @@ class Room:
         except KeyError:
             raise ValueError(f"node {node_id!r} is not known here: it was never added, or has been removed") from None
 
+    def gpus_of_models(self) -> dict[str | None, int]:
+        """How many GPUs there are of each model, of nodes that have any."""
+        counts: dict[str | None, int] = {}
+        for node in self.nodes:
+            if node is not None and node.gpus:
+                counts[node.gpu_model] = counts.get(node.gpu_model, 0) + node.gpus
+        return counts
+
     def usable(self, request: Request, slots: Ints | slice = slice(None)) -> Bools:
         """(slots x GPUs): the GPUs on which the request's share of one GPU fits."""
         usable = self.gpu[slots] >= max(request.milli_per_gpu, 1)
