@@ -28,10 +28,15 @@ ENDED: Final[frozenset[RunState]] = frozenset({"succeeded", "partially-succeeded
 
 
 def to_json(value: Any) -> Json:
-    """Any dataclass of this module (or a list of them) as plain JSON values, keys as the fields are named."""
+    """Any dataclass of this module, or a list of them, as plain JSON values, keys as the fields are named.
+
+    What is a JSON value already stays as it is.
+    """
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
-    return dataclasses.asdict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -84,6 +84,7 @@ class FakeCoordinator(
         self.metadata: list[Any] = []
         self._stumbles: dict[str, list[OrbitError]] = defaultdict(list)
         self._breaks: dict[str, list[int]] = defaultdict(list)
+        self._after_break: dict[str, list[OrbitError]] = defaultdict(list)
         self._knows_leader = True
         self._port = 0
         self._server: grpc.Server | None = None
@@ -114,9 +115,13 @@ class FakeCoordinator(
     def stumble(self, method: str, *errors: OrbitError) -> None:
         self._stumbles[method].extend(errors)
 
-    def break_after(self, method: str, *messages: int) -> None:
-        """Each number is one call's: after so many messages its stream breaks as if the process had died."""
+    def break_after(self, method: str, *messages: int, then: Sequence[OrbitError] = ()) -> None:
+        """Each number is one call's: after so many messages its stream breaks as if the process had died.
+
+        `then`: what the calls after the first break stumble over.
+        """
         self._breaks[method].extend(messages)
+        self._after_break[method].extend(then)
 
     def forget_leader(self) -> None:
         self._knows_leader = False
@@ -137,6 +142,7 @@ class FakeCoordinator(
         left = self._breaks[method].pop(0) if self._breaks[method] else None
         for message in messages:
             if left == 0:
+                self.stumble(method, *self._after_break.pop(method, []))
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the process died")
             yield message
             left = None if left is None else left - 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 
 def money(usd: float) -> str:
-    """`$1.23`; small amounts keep two significant digits: `$0.00042`."""
+    """`$1.23`; below ten cents two significant digits: `$0.00042`; next to nothing is said to be so."""
     if usd == 0 or usd >= 0.1:
         return f"${usd:,.2f}"
-    return f"${usd:.2g}" if usd >= 0.0001 else f"${usd:.1e}"
+    if usd < 1e-6:
+        return "<$0.000001"
+    return f"${usd:.{1 - math.floor(math.log10(usd))}f}"
 
 
 def span(milliseconds: float) -> str:
