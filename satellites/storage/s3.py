@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -132,7 +133,8 @@ class Bucket:
 
         def fetch() -> Mapping[str, Any]:
             response = self.client.get_object(Bucket=self.location.bucket, Key=key)
-            with response["Body"] as body, target.open("wb") as file:
+            # Not `with body`: that gives the stream beneath it, which neither counts bytes nor has chunks.
+            with closing(response["Body"]) as body, target.open("wb") as file:
                 for chunk in body.iter_chunks(1024 * 1024):
                     file.write(chunk)
             return response
