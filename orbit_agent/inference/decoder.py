@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -126,6 +127,18 @@ class Slots:
         self._allocate()
 
 
+@dataclass(slots=True)
+class _Feed:
+    """A binding and the arrays behind it. `places`: which logits are wanted, [rows, 1, (sequence, token)]."""
+
+    binding: Any
+    ids: Ints
+    mask: Ints
+    positions: Ints
+    places: Ints
+    logits: npt.NDArray[Any]
+
+
 class DecoderSession:
     """One graph and its slots. Positions count from 0; logits that are returned hold until the next run."""
 
@@ -154,7 +167,8 @@ class DecoderSession:
         cache_dtype = self._inputs[folder.past_key_names % 0].dtype
         self.slots = Slots(folder, cache_dtype, slots, cache_bytes)
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self._logits = np.empty((0, folder.vocabulary), self._logits_dtype)
+        self._columns = np.arange(folder.context_length, dtype=np.int64)
+        self._decoding: _Feed | None = None
 
     @property
     def provider(self) -> str:
@@ -164,54 +178,67 @@ class DecoderSession:
     def first(self, slot: int, prompts: Sequence[Sequence[int]]) -> Floats:
         """The first tokens of sequences in `slot` and those after it; logits of each one's last token."""
         width = max(map(len, prompts))
-        ids = np.zeros((len(prompts), width), np.int64)
-        mask = np.zeros((len(prompts), width), np.int64)
+        feed = self._feed(slot, len(prompts), width, width, [(row, len(p) - 1) for row, p in enumerate(prompts)])
+        feed.positions[:] = self._columns[:width]
         for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = prompt
-            mask[row, : len(prompt)] = 1
-        positions = np.broadcast_to(np.arange(width), ids.shape)
-        wanted = [(row, len(prompt) - 1) for row, prompt in enumerate(prompts)]
-        return self._run(slot, ids, mask, positions, wanted)
+            feed.ids[row, : len(prompt)] = prompt
+            feed.mask[row, len(prompt) :] = 0
+        return self._run(feed)
 
     def extend(self, slot: int, past: int, tokens: Sequence[int], wanted: Sequence[int]) -> Floats:
         """More tokens of one sequence that holds `past`; logits at the places `wanted` among `tokens`."""
-        ids = np.array([tokens], np.int64)
-        mask = np.ones((1, past + len(tokens)), np.int64)
-        positions = np.arange(past, past + len(tokens))[None, :]
-        return self._run(slot, ids, mask, positions, [(0, place) for place in wanted])
+        feed = self._feed(slot, 1, len(tokens), past + len(tokens), [(0, place) for place in wanted])
+        feed.ids[0] = tokens
+        feed.positions[0] = self._columns[past : past + len(tokens)]
+        return self._run(feed)
 
     def decode(self, tokens: Sequence[int], pasts: Sequence[int]) -> Floats:
         """One token for each of the sequences in slots 0, 1, …, which hold `pasts`; logits of each."""
-        past = np.array(pasts, np.int64)
-        width = -(-(int(past.max()) + 1) // _MASK_STEP) * _MASK_STEP
-        mask = (np.arange(min(width, self.slots.length))[None, :] <= past[:, None]).astype(np.int64)
-        ids = np.array(tokens, np.int64)[:, None]
-        return self._run(0, ids, mask, past[:, None], [(row, 0) for row in range(len(pasts))])
+        count = len(tokens)
+        width = min(-(-(max(pasts) + 1) // _MASK_STEP) * _MASK_STEP, self.slots.length)
+        feed = self._decoding
+        if feed is None or feed.ids.shape[0] != count or feed.mask.shape[1] != width:
+            feed = self._decoding = self._feed(0, count, 1, width, [(row, 0) for row in range(count)])
+        feed.ids[:, 0] = tokens
+        feed.positions[:, 0] = pasts
+        np.less_equal(self._columns[:width], feed.positions, out=feed.mask, casting="unsafe")
+        return self._run(feed)
 
     def rebind(self) -> None:
         """Forgets bindings to key-value arrays that are no longer there."""
         self._bindings.clear()
+        self._decoding = None
 
-    def _run(self, slot: int, ids: Ints, mask: Ints, positions: Ints, wanted: Sequence[tuple[int, int]]) -> Floats:
+    def _feed(self, slot: int, count: int, tokens: int, width: int, wanted: Sequence[tuple[int, int]]) -> _Feed:
+        """Bound inputs for `count` sequences of `tokens` each from `slot` on, and room for the logits `wanted`."""
         folder = self._folder
-        binding = self._binding(slot, slot + len(ids))
-        inputs = {folder.input_ids: ids, folder.attention_mask: mask}
-        if folder.position_ids in self._inputs:
-            inputs[folder.position_ids] = np.ascontiguousarray(positions)
+        binding = self._binding(slot, slot + count)
+        self._decoding = None  # its binding may be this one
         places = np.array(wanted, np.int64).reshape(-1, 1, 2)
-        rows = len(wanted) if self._pruned else ids.size
+        rows = len(wanted) if self._pruned else count * tokens
+        feed = _Feed(
+            binding=binding,
+            ids=np.zeros((count, tokens), np.int64),
+            mask=np.ones((count, width), np.int64),
+            positions=np.zeros((count, tokens), np.int64),
+            places=places,
+            logits=np.empty((rows, folder.vocabulary), self._logits_dtype),
+        )
+        inputs = {folder.input_ids: feed.ids, folder.attention_mask: feed.mask, folder.position_ids: feed.positions}
         if self._pruned:
             inputs[LOGIT_ROWS] = places
         for name, array in inputs.items():
-            binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
-        if len(self._logits) < rows:
-            self._logits = np.empty((rows, folder.vocabulary), self._logits_dtype)
-        shape = (rows, 1, folder.vocabulary) if self._pruned else (*ids.shape, folder.vocabulary)
-        binding.bind_output(folder.logits, "cpu", 0, self._logits_dtype, shape, self._logits.ctypes.data)
-        self._session.run_with_iobinding(binding)
-        logits = self._logits[:rows]
+            if name in self._inputs or name == LOGIT_ROWS:
+                binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
+        shape = (rows, 1, folder.vocabulary) if self._pruned else (count, tokens, folder.vocabulary)
+        binding.bind_output(folder.logits, "cpu", 0, self._logits_dtype, shape, feed.logits.ctypes.data)
+        return feed
+
+    def _run(self, feed: _Feed) -> Floats:
+        self._session.run_with_iobinding(feed.binding)
+        logits = feed.logits
         if not self._pruned:
-            logits = logits[places[:, 0, 0] * ids.shape[1] + places[:, 0, 1]]
+            logits = logits[feed.places[:, 0, 0] * feed.ids.shape[1] + feed.places[:, 0, 1]]
         return logits.astype(np.float32, copy=False)
 
     def _binding(self, lo: int, hi: int) -> Any:
