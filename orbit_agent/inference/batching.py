@@ -234,19 +234,18 @@ class BatchingBackend:
         """Runs the next token of every sequence, or several of one that is alone."""
         if len(self._rows) == 1 and self._advance_alone(self._rows[0]):
             return
+        # Whoever has more tokens waiting (a schema's) takes them in with the others and draws none yet.
+        drawing = [row for row, generation in enumerate(self._rows) if generation.pending == 1]
         started = time.perf_counter()
         logits = self._session.decode(
             [generation.tokens[generation.cached] for generation in self._rows],
             [generation.cached for generation in self._rows],
+            drawing,
         )
         if len(self._rows) == 1:
             self._cost.learn(1, time.perf_counter() - started)
         for generation in self._rows:
             generation.cached += 1
-        # Whoever has more tokens waiting (a schema's) takes them in one at a time with the others.
-        drawing = [row for row, generation in enumerate(self._rows) if generation.pending == 0]
-        if len(drawing) < len(self._rows):
-            logits = logits[drawing]
         self._draw([self._rows[row] for row in drawing], logits)
 
     def _advance_alone(self, generation: Generation) -> bool:

@@ -129,8 +129,9 @@ class Slots:
 
 @dataclass(slots=True)
 class _Feed:
-    """A binding and the arrays behind it. `places`: which logits are wanted, [rows, 1, (sequence, token)]."""
+    """A binding and the arrays behind it. `wanted`: the (sequence, token) pairs whose logits are to come."""
 
+    wanted: Sequence[tuple[int, int]]
     binding: Any
     ids: Ints
     mask: Ints
@@ -192,13 +193,15 @@ class DecoderSession:
         feed.positions[0] = self._columns[past : past + len(tokens)]
         return self._run(feed)
 
-    def decode(self, tokens: Sequence[int], pasts: Sequence[int]) -> Floats:
-        """One token for each of the sequences in slots 0, 1, …, which hold `pasts`; logits of each."""
+    def decode(self, tokens: Sequence[int], pasts: Sequence[int], wanted: Sequence[int]) -> Floats:
+        """One token for each of the sequences in slots 0, 1, …, which hold `pasts`; logits of those in `wanted`."""
         count = len(tokens)
         width = min(-(-(max(pasts) + 1) // _MASK_STEP) * _MASK_STEP, self.slots.length)
+        places = [(row, 0) for row in wanted]
         feed = self._decoding
-        if feed is None or feed.ids.shape[0] != count or feed.mask.shape[1] != width:
-            feed = self._decoding = self._feed(0, count, 1, width, [(row, 0) for row in range(count)])
+        if feed is None or (feed.mask.shape, feed.wanted) != ((count, width), places):
+            feed = self._feed(0, count, 1, width, places)
+            self._decoding = feed
         feed.ids[:, 0] = tokens
         feed.positions[:, 0] = pasts
         np.less_equal(self._columns[:width], feed.positions, out=feed.mask, casting="unsafe")
@@ -217,6 +220,7 @@ class DecoderSession:
         places = np.array(wanted, np.int64).reshape(-1, 1, 2)
         rows = len(wanted) if self._pruned else count * tokens
         feed = _Feed(
+            wanted=wanted,
             binding=binding,
             ids=np.zeros((count, tokens), np.int64),
             mask=np.ones((count, width), np.int64),

@@ -185,6 +185,13 @@ def test_guided_outputs_are_valid_in_a_mixed_batch(engine: BatchingBackend) -> N
         assert list(value) == ["company", "quarter", "revenue"]
 
 
+def test_steps_in_which_no_sequence_draws(engine: BatchingBackend) -> None:
+    asked = [replace(request, json_schema=COMPANY) for request in requests(1, seed=17, new=120) * 5]
+    results = run(engine, asked)
+    assert len({result.text for result in results}) == 1
+    assert run(engine, asked[:1]) == results[:1]
+
+
 def test_a_schema_without_choice_is_answered_without_the_model(engine: BatchingBackend) -> None:
     (result,) = run(engine, [GenerateRequest("1", "tiny", prompt="x", json_schema={"const": {"a": 1}})])
     assert (json.loads(result.text), result.finish) == ({"a": 1}, "stop")
