@@ -22,7 +22,7 @@ _FACTORS: Final = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
-_BYTES = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?(|[kKMGT]|[KMGT]i)B?", re.ASCII)
+_BYTES = re.compile(r"(\d{1,18}(?:\.\d{1,6})?) ?(|[kKMGT]|[KMGT]i)B?", re.ASCII)
 _CORES = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(m?)", re.ASCII)
 
 

@@ -159,7 +159,7 @@ class _Composer:
         if parent is not None and parent.entries is not None and parent.key is None:
             if event.anchor:
                 self._anchors[event.anchor] = _Raw(at, event.value)
-            self._begin_entry(parent, event.value, at)
+            self._begin_entry(parent, event, at)
             return
         is_text = event.style or event.tag  # a tag has been refused: no need to refuse the value as well
         raw = _Raw(at, event.value if is_text else self._resolve(event.value, at))
@@ -169,12 +169,12 @@ class _Composer:
             self._anchors[event.anchor] = raw
         self._add(raw)
 
-    def _begin_entry(self, mapping: _Raw, key: str, at: Position) -> None:
-        if key == "<<":
+    def _begin_entry(self, mapping: _Raw, event: yaml.ScalarEvent, at: Position) -> None:
+        if event.value == "<<" and not event.style:
             self._reporter.add("merge-key", at, "", "merge keys are not part of the cluster format")
-        elif not key:
-            self._reporter.add("empty-key", at, "", "a key is empty")
-        mapping.key = (key, at)
+        elif not event.value and not event.style:
+            self._reporter.add("empty-key", at, "", "there is no key before this colon")
+        mapping.key = (event.value, at)
 
     def _begin(self, raw: _Raw, event: yaml.CollectionStartEvent) -> None:
         self._refuse_tag(event)
