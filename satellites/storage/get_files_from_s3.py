@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from orbit_core.ids import content_hash
 from orbit_core.limits import BLOB_MAX_BYTES
 from satellites.contract import (
     Context,
@@ -116,7 +117,7 @@ async def _object(
     if entry["Size"] > BLOB_MAX_BYTES:
         context.log.warning("%s has %d bytes, more than a file may have: given without it", key, entry["Size"])
         return value
-    path = context.scratch / f"s3-{id(entry):x}-{len(key)}"
+    path = context.scratch / f"s3-{content_hash(key.encode())}"
     try:
         response = await bucket.download(key, path)
         ref = await context.files.put(path, name=name, media_type=_media_type(response, name))
