@@ -12,6 +12,8 @@ number or does I/O; what is bought, and how, belongs to the callers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from orbit_core.errors import InvalidRequestError
 from orbit_core.sched._market import codec, plan, safety
 from orbit_core.sched._market.choose import Chooser, Option
@@ -64,7 +66,7 @@ class MarketPolicy:
         return question
 
 
-def _best_safe(view: MarketView, options: list[Option]) -> Option:
+def _best_safe(view: MarketView, options: Iterable[Option]) -> Option:
     """The cheapest option after which the deadline still holds; what is held comes first and wins ties."""
     return min(
         (option for option in options if safety.safe(view, option.choice)),

@@ -8,32 +8,25 @@ first; nothing here may weaken it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orbit_core.sched._market.habits import MarketMemory
+from orbit_core.sched._market.habits import MarketMemory, PoolMemory
 from orbit_core.sched._market.plan import Plan, reference_usd, room
 from orbit_core.sched._market.safety import safe
 from orbit_core.sched._market.values import Array, Values
-from orbit_core.sched._market.view import Choice, MarketView
+from orbit_core.sched._market.view import Choice, MarketView, Pool
+
+Vector = NDArray[np.float64]
 
 _HOUR_S = 3600.0
 _NEVER = math.inf
 _TOO_DEAR = 0.98  # of on-demand: spot at this price or above is as good as absent
-
-
-@dataclass(frozen=True, slots=True)
-class Belief:
-    """What is held true of one pool now. `up`: the odds that spot can be had, 0 or 1 where that is known."""
-
-    up: float
-    known: bool
-    age_h: float
-    price: float
-    seen_h: float  # hours since its state was last known; infinite: never
+_MIXING_H = 2.0  # how soon a pool that is not watched is as likely up as in the long run
+_OVERDUE_H = 24.0  # a pool not asked for longer is no more overdue
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,129 +37,144 @@ class Option:
     cost: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Belief:
+    """What is held true of one pool now: the odds that it is up, and the age of that state."""
+
+    up: float
+    age_h: float
+    known: bool
+    seen_h: float  # hours since it was known; infinite: never
+
+
 class Chooser:
     """The options of one view. Money is in the plan's unit, times in hours."""
 
     def __init__(self, view: MarketView, memory: MarketMemory, plan: Plan, values: Values) -> None:
-        self._view, self._plan, self._values = view, plan, values
+        self._view, self._values = view, values
         self._unit = reference_usd(view)
         self._names = plan.names
-        self._terms = plan.problem.pools
         self._prior = plan.problem.prior
-        self._here = self._names.index(view.holding.pool) if view.holding.pool in self._names else 0
+        self._relief = plan.problem.relief
+        terms = plan.problem.pools
+        self._habits_up = np.array([each.habit_up for each in terms])
+        self._habits_down = np.array([each.habit_down for each in terms])
+        self._usual = np.array([each.spot for each in terms])
+        self._many = len(terms) > 1
         self._anchored = view.holding.pool is not None
+        self._here = self._names.index(view.holding.pool) if view.holding.pool is not None else 0
+        self._charges = np.array([pool.move_usd / self._unit for pool in view.pools])
+        self._charges[self._here] = 0.0
+        self._moves_h = max(pool.move_s for pool in view.pools) / _HOUR_S if self._many else 0.0
         self._time_h, self._slack_h = room(view)
         self._restart_h = view.restart_s / _HOUR_S
         step_h = plan.problem.step_h
         self._step_h = step_h if self._slack_h >= step_h else view.tick_s / _HOUR_S
-        self._pools = [self._belief(index, memory) for index in range(len(self._names))]
-        self._many = len(self._names) > 1
-        self._prices = np.array([terms.spot for terms in self._terms])
-        self._charges = np.array([pool.move_usd for pool in view.pools]) / self._unit
+        self._beliefs = [self._belief(index, pool, memory.pools[pool.name]) for index, pool in enumerate(view.pools)]
+        self._up = np.array([belief.up for belief in self._beliefs])
+        self._ages_h = np.array([belief.age_h for belief in self._beliefs])
+        # Believed up, or not known: then what is asked is what it is like if it is up.
+        self._as_up = np.array([belief.up >= 0.5 or not belief.known for belief in self._beliefs])
+        self._alone = self._many and not bool(self._as_up.any())
+        self._now = self._entries(self._time_h, self._slack_h, self._ages_h) if self._many else None
 
-    def _belief(self, index: int, memory: MarketMemory) -> Belief:
-        pool = self._view.pools[index]
-        seen = memory.pools[pool.name]
-        price = pool.spot_usd_per_hour / self._unit
-        terms = self._terms[index]
+    def _belief(self, index: int, pool: Pool, seen: PoolMemory) -> _Belief:
         if pool.available is not None:
-            return Belief(float(pool.available), True, seen.age_h, price, 0.0)
+            return _Belief(float(seen.up is True), seen.age_h, True, 0.0)
         share = self._values.shares[index]
         if seen.up is None:
-            return Belief(share, False, self._prior.up.unknown_age_h, price, math.inf)
+            return _Belief(share, self._prior.up.unknown_age_h, False, math.inf)
         gap_h = max(0.0, self._view.now_s - seen.seen_s) / _HOUR_S
-        mixed = 1.0 - math.exp(-gap_h / 2.0)  # how far it has gone back to its long-run share
+        if seen.spikes(pool.spot_usd_per_hour):
+            return _Belief(0.0, gap_h, True, gap_h)
+        mixed = 1.0 - math.exp(-gap_h / _MIXING_H)
         if seen.up:
-            stays = 1.0 - self._prior.up.ends(seen.age_h, gap_h, terms.habit_up)
-            return Belief(stays + (1.0 - stays) * share * mixed, False, seen.age_h + gap_h, price, gap_h)
-        came = self._prior.down.ends(seen.age_h, gap_h, terms.habit_down)
-        return Belief(came * (1.0 - (1.0 - share) * mixed), False, gap_h / 2, price, gap_h)
+            stays = 1.0 - self._prior.up.ends(seen.age_h, gap_h, float(self._habits_up[index]))
+            return _Belief(stays + (1.0 - stays) * share * mixed, seen.age_h + gap_h, False, gap_h)
+        came = self._prior.down.ends(seen.age_h, gap_h, float(self._habits_down[index]))
+        return _Belief(came * (1.0 - (1.0 - share) * mixed), gap_h / 2, False, gap_h)
 
-    def best(self) -> Option:
-        """The cheapest way to go on. What is held wins ties."""
-        return min(self.options(), key=lambda option: option.cost)
-
-    def options(self) -> list[Option]:
+    def options(self) -> Iterator[Option]:
         """Every way to go on with what is known, what is held first."""
-        held = self._view.holding.kind
-        found: list[Option] = []
-        here = self._names[self._here]
+        here, held = self._names[self._here], self._view.holding.kind
         if held == "spot":
-            found.append(Option(Choice("spot", here), self._keep_spot()))
+            yield Option(Choice("spot", here), self._keep_spot())
         elif held == "on-demand":
-            found.append(Option(Choice("on-demand", here), self._keep_on_demand()))
-        found.append(Option(Choice("none"), self._wait()))
-        entries = self._entries(self._time_h, self._slack_h, [belief.age_h for belief in self._pools])
-        for index, belief in enumerate(self._pools):
-            on_demand = self._view.pools[index].on_demand_usd_per_hour / self._unit
-            if not (held == "spot" and index == self._here) and belief.known and belief.up:
-                if belief.price < _TOO_DEAR * on_demand:
-                    extra = (belief.price - self._terms[index].spot) * self._step_h
-                    found.append(Option(Choice("spot", self._names[index]), float(entries[index]) + extra))
-            if not (held == "on-demand" and index == self._here):
-                found.append(Option(Choice("on-demand", self._names[index]), self._start_on_demand(index)))
-        return found
+            yield Option(Choice("on-demand", here), self._keep_on_demand())
+        yield Option(Choice("none"), self._wait())
+        entries = self._now if self._now is not None else self._entries(self._time_h, self._slack_h, self._ages_h)
+        for index, pool in enumerate(self._view.pools):
+            if (held == "spot" and index == self._here) or not pool.available:
+                continue
+            if pool.spot_usd_per_hour >= _TOO_DEAR * pool.on_demand_usd_per_hour:
+                continue
+            cost = self._enter(index, entries) if self._up[index] else self._enter_spike(index)
+            yield Option(Choice("spot", pool.name), cost)
+        for index in self._on_demand_candidates():
+            yield Option(Choice("on-demand", self._names[index]), self._start_on_demand(index))
 
-    def ask(self, best: Option, asked: Sequence[str] = ()) -> Choice | None:
-        """The pool that is worth asking before `best` is done, if any.
+    def ask(self, best: Option, asked: Sequence[str]) -> Choice | None:
+        """The pool that is worth asking before `best` is done, if any, and not one of `asked`.
 
         Asked every so often, a pool is found up half an interval late on average; the interval at which that and
         the price of asking balance is where odds × loss by delay × time since last known ÷ 2 reaches the price.
         """
-        worth: tuple[float, int] | None = None
-        entries: NDArray[np.float64] | None = None
-        for index, belief in enumerate(self._pools):
-            pool = self._view.pools[index]
-            if belief.known or pool.name in asked or not safe(self._view, Choice("spot", pool.name)):
+        now = self._now
+        if now is None:
+            now = self._entries(self._time_h, self._slack_h, self._ages_h)
+        later: Vector | None = None
+        most, question = 0.0, None
+        for index, (pool, belief) in enumerate(zip(self._view.pools, self._beliefs, strict=True)):
+            choice = Choice("spot", pool.name)
+            if belief.known or pool.name in asked or not safe(self._view, choice):
                 continue
-            if belief.price >= _TOO_DEAR * pool.on_demand_usd_per_hour / self._unit:
+            if pool.spot_usd_per_hour >= _TOO_DEAR * pool.on_demand_usd_per_hour:
                 continue
-            if entries is None:
-                entries = self._entries(self._time_h, self._slack_h, [each.age_h for each in self._pools])
-                later = self._entries_later(best, [each.age_h for each in self._pools])
-            gain = (best.cost - float(entries[index])) * belief.up
             price = pool.ask_usd / self._unit
-            delay = max(0.0, float(later[index]) - float(entries[index])) / self._step_h
-            overdue = belief.up * delay * min(belief.seen_h, 24.0) / 2
-            if gain > price and overdue >= price and (worth is None or gain - price > worth[0]):
-                worth = (gain - price, index)
-        return None if worth is None else Choice("ask", self._names[worth[1]])
+            worth = (best.cost - self._enter(index, now)) * belief.up - price
+            if worth <= most:
+                continue
+            later = self._entries_later(best) if later is None else later
+            delay = max(0.0, float(later[index] - now[index])) / self._step_h
+            if belief.up * delay * min(belief.seen_h, _OVERDUE_H) / 2 >= price:
+                most, question = worth, Choice("ask", pool.name)
+        return question
 
-    def _entries_later(self, best: Option, ages_h: Sequence[float]) -> NDArray[np.float64]:
+    def _entries_later(self, best: Option) -> Vector:
         """What entering each pool costs a step from now, the step itself included."""
         step_h = self._step_h
         if best.choice.kind == "none":
-            return self._entries(self._time_h - step_h, self._slack_h - step_h, ages_h)
-        index = self._names.index(best.choice.pool) if best.choice.pool else self._here
-        pool = self._view.pools[index]
-        owned = best.choice.kind == "on-demand"
-        price = (pool.on_demand_usd_per_hour if owned else pool.spot_usd_per_hour) / self._unit
-        return self._entries(self._time_h - step_h, self._slack_h, ages_h) + price * step_h
+            return self._entries(self._time_h - step_h, self._slack_h - step_h, self._ages_h)
+        pool = self._view.pools[self._names.index(best.choice.pool) if best.choice.pool else self._here]
+        on_demand = best.choice.kind == "on-demand"
+        price = (pool.on_demand_usd_per_hour if on_demand else pool.spot_usd_per_hour) / self._unit
+        return self._entries(self._time_h - step_h, self._slack_h, self._ages_h) + price * step_h
 
     # What is held, or nothing, for one step.
 
     def _keep_spot(self) -> float:
-        rest_h = self._view.restart_left_s / _HOUR_S
-        step_h, here = self._step_h, self._pools[self._here]
-        time_h, slack_h = self._time_h - rest_h, self._slack_h - rest_h
-        v = self._values
-        gone = self._prior.up.ends(here.age_h, step_h, self._terms[self._here].habit_up)
-        stays = v.at(v.spot, time_h - step_h, slack_h, self._here, here.age_h + step_h)
-        lost = v.at(v.idle_down, time_h - step_h, slack_h, self._here, 0.0)
-        cost = here.price * (self._worked_h(step_h) + rest_h)
-        return cost + self._with_others(time_h - step_h, slack_h, step_h, ((1.0 - gone, stays), (gone, lost)))
+        v, step_h, rest_h = self._values, self._step_h, self._view.restart_left_s / _HOUR_S
+        time_h, slack_h = self._time_h - rest_h - step_h, self._slack_h - rest_h
+        pool = self._view.pools[self._here]
+        cost = pool.spot_usd_per_hour / self._unit * (self._worked_h(step_h) + rest_h)
+        if self._up[self._here]:
+            branches = self._branches(v.spot, v.idle_down, time_h, slack_h, step_h)
+        else:  # a spike: as dear capacity is, until the price is back
+            branches = self._branches(v.spot, v.owned_down, time_h, slack_h, step_h)
+        return cost + self._with_others(time_h, slack_h, step_h, branches)
 
     def _keep_on_demand(self) -> float:
-        rest_h = self._view.restart_left_s / _HOUR_S
-        price = self._view.pools[self._here].on_demand_usd_per_hour / self._unit
-        if self._slack_h - rest_h < 0.0:
-            return price * (self._view.work_left_s / _HOUR_S + rest_h)
+        return self._on_demand_after(self._view.restart_left_s / _HOUR_S)
+
+    def _on_demand_after(self, rest_h: float) -> float:
+        """On-demand where the job is: so much restart, and a step of work."""
         v, step_h = self._values, self._step_h
-        branches = self._branches(
-            v.owned_up, v.owned_down, self._time_h - rest_h - step_h, self._slack_h - rest_h, step_h
-        )
-        later = self._with_others(self._time_h - rest_h - step_h, self._slack_h - rest_h, step_h, branches)
-        return price * (self._worked_h(step_h) + rest_h) + later
+        price = self._view.pools[self._here].on_demand_usd_per_hour / self._unit
+        if self._slack_h < rest_h:
+            return price * (self._view.work_left_s / _HOUR_S + rest_h)
+        time_h, slack_h, after_h = self._time_h - rest_h - step_h, self._slack_h - rest_h, rest_h + step_h
+        branches = self._branches(v.owned_up, v.owned_down, time_h, slack_h, after_h)
+        return price * (self._worked_h(step_h) + rest_h) + self._with_others(time_h, slack_h, after_h, branches)
 
     def _wait(self) -> float:
         step_h = self._step_h
@@ -176,41 +184,64 @@ class Chooser:
         branches = self._branches(v.idle_up, v.idle_down, time_h, slack_h, step_h)
         return self._with_others(time_h, slack_h, step_h, branches)
 
-    def _start_on_demand(self, index: int) -> float:
+    def _worked_h(self, step_h: float) -> float:
+        return min(step_h, self._view.work_left_s / _HOUR_S)
+
+    # Starts.
+
+    def _enter(self, index: int, entries: Vector) -> float:
+        """Spot in a pool that is up; today's price is paid for a step, the usual one from then on."""
+        price = self._view.pools[index].spot_usd_per_hour / self._unit
+        return float(entries[index] + (price - self._usual[index]) * self._step_h)
+
+    def _enter_spike(self, index: int) -> float:
+        """Spot at a price far above its usual one: on-demand by another name, for a step."""
         pool = self._view.pools[index]
+        less = (pool.on_demand_usd_per_hour - pool.spot_usd_per_hour) / self._unit
+        return self._start_on_demand(index) - less * self._step_h
+
+    def _on_demand_candidates(self) -> list[int]:
+        """The present pool (its move is free), and the cheapest other one if it is cheaper."""
+        pools = self._view.pools
+        found = [] if self._view.holding.kind == "on-demand" else [self._here]
+        cheapest = min(range(len(pools)), key=lambda index: pools[index].on_demand_usd_per_hour)
+        if pools[cheapest].on_demand_usd_per_hour < pools[self._here].on_demand_usd_per_hour:
+            found.append(cheapest)
+        return found
+
+    def _start_on_demand(self, index: int) -> float:
+        if index == self._here:
+            return self._on_demand_after(self._restart_h)
+        pool, v = self._view.pools[index], self._values
         price = pool.on_demand_usd_per_hour / self._unit
-        moves = self._anchored and index != self._here
-        length_h = self._restart_h + (pool.move_s / _HOUR_S if moves else 0.0)
-        charge = pool.move_usd / self._unit if moves else 0.0
+        length_h = self._restart_h + (pool.move_s / _HOUR_S if self._anchored else 0.0)
+        charge = float(self._charges[index]) if self._anchored else 0.0
         time_h, slack_h = self._time_h - length_h, self._slack_h - length_h
         if slack_h < 0.0:
             return charge + price * (self._view.work_left_s / _HOUR_S + length_h)
-        v = self._values
-        if index != self._here:
-            belief = self._pools[index]
-            up = v.at(v.owned_up, time_h, slack_h, index, belief.age_h)
-            down = v.at(v.owned_down, time_h, slack_h, index, belief.age_h)
-            return charge + price * length_h + belief.up * up + (1.0 - belief.up) * down
-        branches = self._branches(v.owned_up, v.owned_down, time_h, slack_h, length_h)
-        return price * length_h + self._with_others(time_h, slack_h, length_h, branches)
-
-    def _worked_h(self, step_h: float) -> float:
-        return min(step_h, self._view.work_left_s / _HOUR_S)
+        up, age_h = float(self._up[index]), float(self._ages_h[index])
+        if_up = v.at(v.owned_up, time_h, slack_h, index, age_h)
+        if_down = v.at(v.owned_down, time_h, slack_h, index, age_h)
+        return charge + price * length_h + up * if_up + (1.0 - up) * if_down
 
     def _branches(
         self, up: Array, down: Array, time_h: float, slack_h: float, after_h: float
     ) -> tuple[tuple[float, float], tuple[float, float]]:
         """What the present pool's own state does within `after_h`: odds and value of up, and of down."""
-        here, terms, v = self._pools[self._here], self._terms[self._here], self._values
-        if here.up >= 0.5:
-            ends = self._prior.up.ends(here.age_h, after_h, terms.habit_up)
-            stays = v.at(up, time_h, slack_h, self._here, here.age_h + after_h)
-            return (1.0 - ends, stays), (ends, v.at(down, time_h, slack_h, self._here, 0.0))
-        ends = self._prior.down.ends(here.age_h, after_h, terms.habit_down)
-        stays = v.at(down, time_h, slack_h, self._here, here.age_h + after_h)
-        return (ends, v.at(up, time_h, slack_h, self._here, 0.0)), (1.0 - ends, stays)
+        v, here, age_h = self._values, self._here, float(self._ages_h[self._here])
+        if self._up[here] >= 0.5:
+            ends = self._prior.up.ends(age_h, after_h, float(self._habits_up[here]))
+            stays = v.at(up, time_h, slack_h, here, age_h + after_h)
+            return (1.0 - ends, stays), (ends, v.at(down, time_h, slack_h, here, 0.0))
+        ends = self._prior.down.ends(age_h, after_h, float(self._habits_down[here]) * self._pace())
+        stays = v.at(down, time_h, slack_h, here, age_h + after_h)
+        return (ends, v.at(up, time_h, slack_h, here, 0.0)), (1.0 - ends, stays)
 
     # The other pools.
+
+    def _pace(self) -> float:
+        """Where nothing is up, pools come back slower than each by itself would."""
+        return self._relief if self._alone else 1.0
 
     def _with_others(
         self, time_h: float, slack_h: float, after_h: float, branches: tuple[tuple[float, float], ...]
@@ -218,54 +249,39 @@ class Chooser:
         """The mean over `branches` (odds, value), when any other pool that is up then may be entered instead."""
         if not self._many:
             return math.fsum(odds * value for odds, value in branches)
-        odds_up, ages_h = self._after(after_h)
+        goes = self._prior.up.ends_each(self._ages_h, after_h, self._habits_up)
+        comes = self._prior.down.ends_each(self._ages_h, after_h, self._habits_down * self._pace())
+        odds_up = np.where(self._as_up, self._up * (1.0 - goes), comes)
+        ages_h = np.where(self._as_up, self._ages_h + after_h, 0.0)
         entries = self._entries(time_h, slack_h, ages_h)
         entries[self._here] = _NEVER
-        order = np.argsort(entries, kind="stable").tolist()
+        ranked = sorted(zip(entries.tolist(), odds_up.tolist(), strict=True))
         total = 0.0
         for share, value in branches:
             mean, none_yet = 0.0, 1.0
-            for index in order:
-                entry = float(entries[index])
+            for entry, odds in ranked:
                 if entry >= value or none_yet < 1e-3:
                     break
-                mean += none_yet * odds_up[index] * entry
-                none_yet *= 1.0 - odds_up[index]
+                mean += none_yet * odds * entry
+                none_yet *= 1.0 - odds
             total += share * (mean + none_yet * value)
         return total
 
-    def _after(self, after_h: float) -> tuple[list[float], list[float]]:
-        """The odds that each pool is up `after_h` from now, and its age then if it is."""
-        odds: list[float] = []
-        ages_h: list[float] = []
-        for belief, terms in zip(self._pools, self._terms, strict=True):
-            if belief.up >= 0.5 or not belief.known:
-                ends = self._prior.up.ends(belief.age_h, after_h, terms.habit_up)
-                odds.append(belief.up * (1.0 - ends))
-                ages_h.append(belief.age_h + after_h)
-            else:
-                odds.append(self._prior.down.ends(belief.age_h, after_h, terms.habit_down))
-                ages_h.append(0.0)
-        return odds, ages_h
-
-    def _entries(self, time_h: float, slack_h: float, ages_h: Sequence[float]) -> NDArray[np.float64]:
+    def _entries(self, time_h: float, slack_h: float, ages_h: Vector) -> Vector:
         """What is left to pay after starting spot in each pool, were it up at these ages."""
-        away_h = max(pool.move_s for pool in self._view.pools) / _HOUR_S if self._many and self._anchored else 0.0
-        entries = self._started(time_h, slack_h, ages_h, self._restart_h + away_h)
-        if away_h > 0.0:
+        if not self._anchored or self._moves_h == 0.0:
+            entries = self._started(time_h, slack_h, ages_h, self._restart_h)
+        else:
+            entries = self._started(time_h, slack_h, ages_h, self._restart_h + self._moves_h)
             entries[self._here] = self._started(time_h, slack_h, ages_h, self._restart_h)[self._here]
-        if self._anchored:
-            entries += self._charges
-            entries[self._here] -= self._charges[self._here]
-        return entries
+        return entries + self._charges if self._anchored else entries
 
-    def _started(self, time_h: float, slack_h: float, ages_h: Sequence[float], length_h: float) -> NDArray[np.float64]:
+    def _started(self, time_h: float, slack_h: float, ages_h: Vector, length_h: float) -> Vector:
         if slack_h < length_h:
             return np.full(len(ages_h), _NEVER)
-        v, ends = self._values, self._prior.up.ends
-        gone = np.array([ends(age, length_h, terms.habit_up) for age, terms in zip(ages_h, self._terms, strict=True)])
-        landed = v.at_all(
-            v.spot, time_h - length_h, slack_h - length_h, v.age_points([age + length_h for age in ages_h])
-        )
+        v = self._values
+        gone = self._prior.up.ends_each(ages_h, length_h, self._habits_up)
+        landed = v.at_all(v.spot, time_h - length_h, slack_h - length_h, v.age_points(ages_h + length_h))
         lost = v.at_all(v.lost, time_h - length_h / 2, slack_h - length_h / 2, v.age_points(ages_h))
-        return (1 - gone) * (landed + self._prices * length_h) + gone * (lost + self._prices * length_h / 2)
+        paid = self._usual * length_h
+        return (1 - gone) * (landed + paid) + gone * (lost + paid / 2)

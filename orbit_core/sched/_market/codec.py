@@ -5,14 +5,15 @@ from __future__ import annotations
 import struct
 
 from orbit_core.errors import PreconditionError
-from orbit_core.sched._market.habits import MarketMemory, PoolMemory
+from orbit_core.sched._market.habits import MarketMemory, PoolMemory, Together
 from orbit_core.sched._market.plan import Plan
 from orbit_core.sched._market.prior import MarketPrior
 from orbit_core.sched._market.values import PoolTerms, Problem
 
 _VERSION = 1
 _POOL = struct.Struct("<b8d")
-_PLAN = struct.Struct("<4d2I")
+_PLAN = struct.Struct("<4d2I2d")
+_TOGETHER = struct.Struct("<5d")
 _TERMS = struct.Struct("<6d")
 _LENGTH = struct.Struct("<H")
 _UPS = {None: -1, False: 0, True: 1}
@@ -36,6 +37,10 @@ def encode(memory: MarketMemory, plan: Plan | None) -> bytes:
                 pool.price_s,
             )
         )
+    seen = memory.together
+    parts.append(
+        _TOGETHER.pack(seen.losses, seen.stranded, seen.stranded_expected, seen.relieved, seen.relieved_expected)
+    )
     parts.append(_LENGTH.pack(0 if plan is None else len(plan.names)))
     if plan is not None:
         problem = plan.problem
@@ -47,6 +52,8 @@ def encode(memory: MarketMemory, plan: Plan | None) -> bytes:
                 problem.step_h,
                 problem.time_steps,
                 problem.slack_steps,
+                problem.crunch,
+                problem.relief,
             )
         )
         for name, terms in zip(plan.names, problem.pools, strict=True):
@@ -83,16 +90,17 @@ def _decode(reader: _Reader, prior: MarketPrior) -> tuple[MarketMemory, Plan | N
         name = reader.text()
         up, *rest = reader.take(_POOL)
         memory.pools[name] = PoolMemory(ups[up], *rest)
+    memory.together = Together(*reader.take(_TOGETHER))
     (count,) = reader.take(_LENGTH)
     if count == 0:
         return memory, None
-    made_s, usd, restart_h, step_h, time_steps, slack_steps = reader.take(_PLAN)
+    made_s, usd, restart_h, step_h, time_steps, slack_steps, crunch, relief = reader.take(_PLAN)
     names: list[str] = []
     pools: list[PoolTerms] = []
     for _ in range(count):
         names.append(reader.text())
         pools.append(PoolTerms(*reader.take(_TERMS)))
-    problem = Problem(prior, tuple(pools), restart_h, step_h, time_steps, slack_steps)
+    problem = Problem(prior, tuple(pools), restart_h, step_h, time_steps, slack_steps, crunch, relief)
     return memory, Plan(problem, tuple(names), made_s, usd)
 
 

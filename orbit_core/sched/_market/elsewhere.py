@@ -1,7 +1,8 @@
 """What the other pools are worth to whoever is in one: the long-run view of them inside the recursion of `values.py`.
 
 Each other pool is up a known share of the time, for ages spread as in the long run, and comes up at a known rate;
-pools are taken to be independent. What is known of them *now* is not used here: that is `choose.py`.
+pools are taken to be independent, but for `crunch`, the odds that a loss takes them all, and `relief`, how much
+slower they come back then. What is known of them *now* is not used here: that is `choose.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class Elsewhere:
         ages_h: NDArray[np.float64],
         proven: int,
         step_h: float,
+        crunch: float,
+        relief: float,
     ) -> None:
+        self._crunch = np.float32(crunch)
         self._proven_age = proven
         self._pools = range(len(habits))
         self._share = np.zeros(len(habits), np.float32)
@@ -42,7 +46,7 @@ class Elsewhere:
             flow_per_h = 1.0 / (mean_up_h + mean_down_h)
             self._share[pool] = mean_up_h * flow_per_h
             self._age_odds[pool, :, 0] = _spread(prior.up.survival(FINE_AGES_H, up), ages_h)
-            self._fresh_odds[pool] = 1.0 - np.exp(-step_h / mean_down_h)
+            self._fresh_odds[pool] = 1.0 - np.exp(-relief * step_h / mean_down_h)
             reaches = float(prior.up.survival(ages_h[proven : proven + 1], up)[0])
             self._proven_odds[pool] = 1.0 - np.exp(-step_h * flow_per_h * reaches)
 
@@ -57,7 +61,8 @@ class Elsewhere:
             odds[pool] = 0.0
             value += odds * np.minimum(mean_entry[pool], stranded)
             none_yet -= odds
-        return value + none_yet * stranded
+        alone = value + none_yet * stranded
+        return alone + self._crunch * (stranded - alone)
 
     def fresh(self, values: Array, entry: Array) -> Array:
         """Nothing is up: another pool may come up within a step."""
@@ -69,8 +74,10 @@ class Elsewhere:
 
     def _arrive(self, values: Array, entries: Array, odds: Array) -> Array:
         better = values.copy()
+        gain = np.empty_like(values)
         for pool in self._pools:
-            gain = np.minimum(entries[pool] - values, 0.0)
+            np.subtract(entries[pool], values, out=gain)
+            np.minimum(gain, 0.0, out=gain)
             gain *= odds[pool]
             gain[pool] = 0.0
             better += gain

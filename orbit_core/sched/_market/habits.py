@@ -1,20 +1,23 @@
-"""What a policy has seen of each pool, and what follows: ages, habits, the odds that an unseen pool is up.
+"""What a policy has seen of each pool, and what follows: ages, habits, how far pools fail together.
 
 A habit is a multiplier on the prior's rates, with a gamma prior whose mean is the habit of the other pools:
-(weight + events seen) ÷ (weight ÷ others' habit + events the prior expected). Deciding belongs elsewhere.
+(weight + events seen) ÷ (weight ÷ others' habit + events the prior expected). A pool whose price is far above its
+usual one counts as down: spikes come and go like capacity does. Deciding belongs elsewhere.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orbit_core.sched._market.prior import Curve, MarketPrior
 from orbit_core.sched._market.view import Pool
 
 _HOUR_S = 3600.0
-_PRICE_MEMORY_H = 8.0  # how long a price must stay off its usual level to become usual
+_SPIKE = 1.25  # of the usual price: above it, a price is taken for a spike
+_PRICE_MEMORY_H = 8.0  # how long a price must stay to become usual
+_SPIKE_MEMORY_H = 16.0
 
 
 @dataclass(slots=True)
@@ -31,16 +34,16 @@ class PoolMemory:
     price: float = 0.0  # usual spot price, 0: never seen
     price_s: float = 0.0
 
-    def see(self, available: bool, now_s: float, prior: MarketPrior) -> None:
+    def see(self, usable: bool, now_s: float, prior: MarketPrior) -> None:
         """Take in that the pool is up or down now."""
         if self.up is None:
-            curve = prior.up if available else prior.down
-            self.up, self.age_h, self.seen_s = available, curve.unknown_age_h, now_s
+            curve = prior.up if usable else prior.down
+            self.up, self.age_h, self.seen_s = usable, curve.unknown_age_h, now_s
             return
         gap_h = max(0.0, now_s - self.seen_s) / _HOUR_S
         self.seen_s = max(now_s, self.seen_s)
         self._forget(math.exp(-gap_h / prior.memory_h))
-        if available == self.up:
+        if usable == self.up:
             self._expect(self.age_h, gap_h, prior)
             self.age_h += gap_h
             return
@@ -50,17 +53,22 @@ class PoolMemory:
             self.ended_up += 1.0
         else:
             self.ended_down += 1.0
-        self.up, self.age_h = available, gap_h / 2
+        self.up, self.age_h = usable, gap_h / 2
         self._expect(0.0, gap_h / 2, prior)
 
     def see_price(self, usd_per_hour: float, now_s: float) -> None:
-        """Take in a price: the usual one follows it slowly."""
-        if self.price <= 0.0:
-            self.price = usd_per_hour
-        else:
-            gap_h = max(0.0, now_s - self.price_s) / _HOUR_S
-            self.price += (usd_per_hour - self.price) * (1.0 - math.exp(-gap_h / _PRICE_MEMORY_H))
+        """Take in a price. A fall is believed at once, a rise slowly, a spike more slowly still."""
+        gap_h = max(0.0, now_s - self.price_s) / _HOUR_S
         self.price_s = now_s
+        if self.price <= 0.0 or usd_per_hour * _SPIKE < self.price:
+            self.price = usd_per_hour
+            return
+        memory_h = _SPIKE_MEMORY_H if self.spikes(usd_per_hour) else _PRICE_MEMORY_H
+        self.price += (usd_per_hour - self.price) * (1.0 - math.exp(-gap_h / memory_h))
+
+    def spikes(self, usd_per_hour: float) -> bool:
+        """Whether a price is far above the usual one."""
+        return usd_per_hour > _SPIKE * self.price
 
     def _forget(self, keep: float) -> None:
         self.ended_up *= keep
@@ -84,17 +92,43 @@ class Habit:
 
 
 @dataclass(slots=True)
+class Together:
+    """How far pools fail and recover together, seen where all of them are known.
+
+    Losses: how many, after how many of them nothing was up, and how many of those independence would have given.
+    Spells with nothing up: how many ended, and how many ends independence would have given.
+    """
+
+    losses: float = 0.0
+    stranded: float = 0.0
+    stranded_expected: float = 0.0
+    relieved: float = 0.0
+    relieved_expected: float = 0.0
+
+
+@dataclass(slots=True)
 class MarketMemory:
     """The memory of all pools of one job, in the order in which they were first seen."""
 
     pools: dict[str, PoolMemory] = field(default_factory=dict[str, PoolMemory])
+    together: Together = field(default_factory=Together)
 
-    def see(self, pools: Iterable[Pool], now_s: float, prior: MarketPrior) -> None:
+    def see(self, pools: Sequence[Pool], now_s: float, prior: MarketPrior) -> None:
+        """Take in one view. Seeing the same moment again, with more known, is fine."""
+        before = [self.pools.get(pool.name) for pool in pools]
+        ups = [memory is not None and memory.up is True for memory in before]
+        whole = len(pools) > 1 and all(
+            memory is not None and memory.up is not None and pool.available is not None and now_s > memory.seen_s
+            for memory, pool in zip(before, pools, strict=True)
+        )
+        hoped = self._relief_expected(pools, now_s, prior) if whole and not any(ups) else 0.0
         for pool in pools:
             memory = self.pools.setdefault(pool.name, PoolMemory())
             memory.see_price(pool.spot_usd_per_hour, now_s)
             if pool.available is not None:
-                memory.see(pool.available, now_s, prior)
+                memory.see(pool.available and not memory.spikes(pool.spot_usd_per_hour), now_s, prior)
+        if whole:
+            self._see_together(pools, ups, hoped, prior)
 
     def habit(self, name: str, prior: MarketPrior) -> Habit:
         """What is believed of a pool, from what was seen of it and of the others."""
@@ -116,6 +150,43 @@ class MarketMemory:
                 math.fsum(memory.expected_down for memory in others),
             ),
         )
+
+    def crunch(self, prior: MarketPrior) -> float:
+        """The odds that a loss leaves nothing up, beyond what independent pools would give."""
+        seen = self.together
+        beyond = prior.crunch_weight * prior.crunch + seen.stranded - seen.stranded_expected
+        return min(0.9, max(0.0, beyond / (prior.crunch_weight + seen.losses)))
+
+    def relief(self, prior: MarketPrior) -> float:
+        """How fast anything comes back when nothing is up, relative to independent pools."""
+        seen, weight = self.together, prior.crunch_weight
+        return (weight + seen.relieved) / (weight / prior.relief + seen.relieved_expected)
+
+    def _relief_expected(self, pools: Sequence[Pool], now_s: float, prior: MarketPrior) -> float:
+        expected = 0.0
+        for pool in pools:
+            memory = self.pools[pool.name]
+            gap_h = max(0.0, now_s - memory.seen_s) / _HOUR_S
+            habit = self.habit(pool.name, prior).down
+            expected += habit * prior.down.expected(memory.age_h, memory.age_h + gap_h)
+        return expected
+
+    def _see_together(self, pools: Sequence[Pool], ups: list[bool], hoped: float, prior: MarketPrior) -> None:
+        now = [self.pools[pool.name].up is True for pool in pools]
+        seen = self.together
+        if not any(ups):
+            seen.relieved_expected += hoped
+            seen.relieved += float(any(now))
+        elif any(was and not is_ for was, is_ in zip(ups, now, strict=True)):
+            odds = 1.0
+            for pool, was, is_ in zip(pools, ups, now, strict=True):
+                if was and not is_:
+                    continue
+                habit = self.habit(pool.name, prior)
+                odds *= 1.0 - prior.share_up(habit.up, habit.down)
+            seen.losses += 1.0
+            seen.stranded += float(not any(now))
+            seen.stranded_expected += odds
 
 
 def _habit(curve: Curve, ended: float, expected: float, others_ended: float, others_expected: float) -> float:

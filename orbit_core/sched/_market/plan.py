@@ -22,7 +22,7 @@ _HABIT_GRID = 0.2  # habits are rounded to powers of e^0.2: an error of 10 % in 
 _PRICE_GRID = 0.02
 _HABIT_DRIFT = 0.3  # how far beliefs may move, in logarithms, before the values are worked out again
 _PRICE_DRIFT = 0.05
-_PATIENCE_H = 2.0  # with many pools something always moves a little: no more often than this
+_PATIENCE_H = 4.0  # with many pools something always moves a little: no more often than this
 _TABLE_CELLS = 300_000  # (time, slack) cells × pools
 _CELLS = (12_000, 90_000)  # cells for many pools, and for one
 
@@ -39,13 +39,20 @@ class Plan:
 
 def refreshed(plan: Plan | None, view: MarketView, memory: MarketMemory, prior: MarketPrior) -> Plan:
     """`plan`, or a new one where it no longer fits what is seen and believed."""
+    if plan is not None and _covers(plan, view):
+        patience_h = _PATIENCE_H if len(view.pools) > 1 else 0.0
+        if view.now_s - plan.made_s < patience_h * _HOUR_S:
+            return plan
+        terms = _terms(view, memory, prior)
+        if not any(_moved(old, new) for old, new in zip(plan.problem.pools, terms, strict=True)):
+            return plan
     terms = _terms(view, memory, prior)
-    if plan is not None and _fits(plan, view, terms):
-        return plan
     time_h, slack_h = room(view)
     # Rounded up, so that jobs of like size share tables.
     time_h, slack_h = math.ceil(max(time_h, 1.0) / 4) * 4.0, math.ceil(max(slack_h, 0.5) / 2) * 2.0
     step_h = _step_h(time_h, slack_h, len(view.pools), view.tick_s / _HOUR_S)
+    if plan is not None and len(view.pools) > 1:
+        step_h = max(step_h, min(plan.problem.step_h, slack_h / 8))  # later solves are cheaper, never finer
     problem = Problem(
         prior=prior,
         pools=tuple(_rounded(term) for term in terms),
@@ -53,6 +60,8 @@ def refreshed(plan: Plan | None, view: MarketView, memory: MarketMemory, prior: 
         step_h=step_h,
         time_steps=math.ceil(time_h / step_h),
         slack_steps=math.ceil(slack_h / step_h),
+        crunch=round(memory.crunch(prior), 1) if len(terms) > 1 else 0.0,
+        relief=_on_grid(memory.relief(prior), _HABIT_GRID) if len(terms) > 1 else 1.0,
     )
     names = tuple(pool.name for pool in view.pools)
     return Plan(problem, names, view.now_s, reference_usd(view))
@@ -113,19 +122,17 @@ def _on_grid(number: float, grid: float) -> float:
     return math.exp(round(math.log(max(number, 1e-6)) / grid) * grid)
 
 
-def _fits(plan: Plan, view: MarketView, terms: list[PoolTerms]) -> bool:
+def _covers(plan: Plan, view: MarketView) -> bool:
+    """Whether the plan is about these pools, this restart and states that can still occur."""
     problem = plan.problem
     if plan.names != tuple(pool.name for pool in view.pools):
         return False
-    if problem.restart_h != view.restart_s / _HOUR_S:
-        return False
     time_h, slack_h = room(view)
-    if time_h > problem.time_steps * problem.step_h + 1e-6 or slack_h > problem.slack_steps * problem.step_h + 1e-6:
-        return False
-    patience_h = _PATIENCE_H if len(terms) > 1 else 0.0
-    if view.now_s - plan.made_s < patience_h * _HOUR_S:
-        return True
-    return not any(_moved(old, new) for old, new in zip(problem.pools, terms, strict=True))
+    return (
+        problem.restart_h == view.restart_s / _HOUR_S
+        and time_h <= problem.time_steps * problem.step_h + 1e-6
+        and slack_h <= problem.slack_steps * problem.step_h + 1e-6
+    )
 
 
 def _moved(old: PoolTerms, new: PoolTerms) -> bool:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-
 HORIZON_H = 240.0  # beyond this age no run is followed
 FINE_AGES_H = np.concatenate([np.arange(0.0, 4.0, 0.05), np.geomspace(4.0, HORIZON_H, 120)])
 
@@ -55,6 +54,15 @@ class Curve:
         """The probability that a state of this age ends within so many hours."""
         return 1.0 - math.exp(-habit * self.expected(age_h, age_h + within_h))
 
+    def ends_each(
+        self, ages_h: NDArray[np.float64], within_h: float, habits: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """`ends` for many pools at once."""
+        power = 1.0 - self.decay
+        from_h = ages_h + self.offset_h
+        expected = (self.rate_per_hour / power) * ((from_h + within_h) ** power - from_h**power)
+        return 1.0 - np.exp(-habits * expected)
+
     def survival(self, ages_h: NDArray[np.float64], habit: float) -> NDArray[np.float64]:
         """The probability of reaching each age, from age 0."""
         power = 1.0 - self.decay
@@ -68,11 +76,18 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class MarketPrior:
-    """Both curves, and how long what was seen counts: its weight falls by e each `memory_h`."""
+    """Both curves, and how far pools fail together.
+
+    What was seen loses weight by e each `memory_h`. `crunch`: the odds that a loss takes all pools at once;
+    `relief`: how fast anything comes back then, relative to independent pools; both held by so many imagined events.
+    """
 
     up: Curve
     down: Curve
-    memory_h: float
+    memory_h: float = 240.0
+    crunch: float = 0.15
+    relief: float = 0.7
+    crunch_weight: float = 4.0
 
     def share_up(self, habit_up: float, habit_down: float) -> float:
         """The share of the time that a pool of these habits is up, in the long run."""
@@ -99,5 +114,4 @@ SHIPPED = MarketPrior(
         pool_weight=5.0,
         market_weight=3.0,
     ),
-    memory_h=240.0,
 )

@@ -13,7 +13,6 @@ Only the recursion and the reading of its tables live here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +51,8 @@ class Problem:
     step_h: float
     time_steps: int
     slack_steps: int
+    crunch: float
+    relief: float
 
 
 class Values:
@@ -97,10 +98,11 @@ class Values:
         low = line[pools, below]
         return low + (line[pools, below + 1] - low) * share
 
-    def age_points(self, ages_h: Sequence[float]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    def age_points(self, ages_h: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """The places of many ages on the grid."""
-        places = [age_point(self.ages_h, age_h) for age_h in ages_h]
-        return np.array([place for place, _ in places], np.intp), np.array([share for _, share in places])
+        below = np.clip(self.ages_h.searchsorted(ages_h, side="right") - 1, 0, len(self.ages_h) - 2)
+        share = (ages_h - self.ages_h[below]) / (self.ages_h[below + 1] - self.ages_h[below])
+        return below, np.clip(share, 0.0, 1.0)
 
     def _place(self, time_h: float, slack_h: float) -> tuple[int, float, int, float]:
         problem = self.problem
@@ -147,7 +149,9 @@ class _Recursion:
                 values, problem.restart_h + max(pool.move_h for pool in pools), [pool.move for pool in pools]
             )
             habits = [(pool.habit_up, pool.habit_down) for pool in pools]
-            self._elsewhere = Elsewhere(problem.prior, habits, values.ages_h, _PROVEN, problem.step_h)
+            self._elsewhere = Elsewhere(
+                problem.prior, habits, values.ages_h, _PROVEN, problem.step_h, problem.crunch, problem.relief
+            )
             self._entries = np.zeros_like(values.spot[0])
 
     def _ends(self, curve: Curve, habits: list[float]) -> Array:
@@ -184,9 +188,7 @@ class _Recursion:
         own_up = np.minimum(own_up, start)
         if self._elsewhere is not None:
             self._entries = self._entry.to_spot(time)
-            idle = self._elsewhere.proven(idle, self._entries)
             down = self._elsewhere.fresh(down, self._entries)
-            own_up = self._elsewhere.proven(own_up, self._entries)
             own_down = self._elsewhere.fresh(own_down, self._entries)
             run = self._elsewhere.proven(run, self._entries)
         v.idle_up[time] = idle * open_
