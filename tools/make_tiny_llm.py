@@ -52,7 +52,8 @@ SHAPES = {
 def training_text(words: int, seed: int = 0) -> list[str]:
     """Sentences and JSON over words made of syllables: enough variety for a vocabulary of thousands."""
     draw = random.Random(seed)
-    onsets, vowels, codas = "b d f g h k l m n p r s t v st tr pl".split(), "a e i o u ea".split(), ["", "n", "r", "s"]
+    onsets = [*"bdfghklmnprstv", "st", "tr", "pl"]
+    vowels, codas = [*"aeiou", "ea"], ["", "n", "r", "s"]
     lexicon = [
         "".join(draw.choice(onsets) + draw.choice(vowels) + draw.choice(codas) for _ in range(draw.randint(1, 3)))
         for _ in range(words)
@@ -124,8 +125,8 @@ def export(source: Path, target: Path, precision: str) -> None:
         subprocess.run([*command, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
-def make_decoder(kind: str, target: Path, precision: str) -> None:
-    """Makes the decoder `kind` in `target`, replacing what was there."""
+def make_decoder(kind: str, target: Path, precision: str, checkpoint: Path | None = None) -> None:
+    """Makes the decoder `kind` in `target`, replacing what was there; `checkpoint` keeps what it is exported from."""
     shape = SHAPES[kind]
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch)
@@ -133,6 +134,8 @@ def make_decoder(kind: str, target: Path, precision: str) -> None:
         parameters = save_weights(shape, vocabulary, source)
         shutil.rmtree(target, ignore_errors=True)
         export(source, target, precision)
+        if checkpoint is not None:
+            shutil.copytree(source, checkpoint, dirs_exist_ok=True)
     print(f"{kind}: {vocabulary} tokens, {parameters:,} parameters, {precision}, in {target}")
 
 
@@ -204,9 +207,10 @@ def main() -> None:
     parser.add_argument("kind", choices=[*SHAPES, "embedder", "classifier"])
     parser.add_argument("target", type=Path)
     parser.add_argument("--precision", choices=["fp32", "int4"], default="fp32")
+    parser.add_argument("--checkpoint", type=Path, help="also keep the Hugging Face layout here")
     arguments = parser.parse_args()
     if arguments.kind in SHAPES:
-        make_decoder(arguments.kind, arguments.target, arguments.precision)
+        make_decoder(arguments.kind, arguments.target, arguments.precision, arguments.checkpoint)
     else:
         make_encoder(arguments.kind, arguments.target)
 
