@@ -142,11 +142,17 @@ def results(found: Sequence[Result]) -> RenderableType:
     return _or_nothing(table, "no results")
 
 
+def facts() -> Table:
+    """A table of names and what is to be said of each."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", min_width=8)
+    table.add_column()
+    return table
+
+
 def summary(run: Run, now_ms: int) -> RenderableType:
     """A run in a few lines: how it ended, what it cost, what it used."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column()
+    table = facts()
     table.add_row("run", f"{run.run_id} of {run.cluster} ({run.trigger})")
     table.add_row("state", Text.assemble(word(run.state), f": {lineages(run)}"))
     if run.reason:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orbit_core.client import Run
-from tui.cli.tables import summary
+from tui.cli.tables import facts, summary
 from tui.cli.words import money, plural, span
 from tui.demo.outcome import Document
 from tui.demo.outside import State
@@ -50,18 +50,16 @@ def _fields(document: Document) -> str:
 
 
 def _outside(found: Sequence[Document], outside: State, left_in_bucket: Sequence[str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column()
-    read = [each for each in found if not each.error]
+    table = facts()
+    read = [each for each in found if each.fields is not None]
     right, fields = sum(each.right for each in read), len(read) * len(FIELD_NAMES)
     if fields:
         table.add_row("answers", f"{right} of {fields} fields exactly as in the reports ({right / fields:.0%})")
     keys = {delivery.key for delivery in outside.reports}
     table.add_row("webhook", f"{plural(len(outside.reports), 'delivery', 'deliveries')} of {len(keys)} results")
     for alert in outside.alerts:
-        table.add_row("pager", alert.body["payload"]["summary"])
-    table.add_row("bucket", ", ".join(left_in_bucket) or "empty")
+        table.add_row("pager", Text(alert.body["payload"]["summary"]))
+    table.add_row("bucket", Text(f"holds {', '.join(left_in_bucket)}" if left_in_bucket else "empty"))
     return table
 
 

@@ -61,7 +61,7 @@ def _document(
     fields = next((extracted[each.invocation_id] for each in way if each.invocation_id in extracted), None)
     wanted = report.fields() if report else {}
     right = sum(fields is not None and field in wanted and fields.get(field) == wanted[field] for field in FIELD_NAMES)
-    failed = next((each for each in way if each.failure is not None and each.section == "main"), None)
+    failed = next((each for each in way if each.state == "failed" and each.section == "main"), None)
     return Document(
         name=name,
         fields=fields,
