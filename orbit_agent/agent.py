@@ -16,6 +16,7 @@ import psutil
 
 from orbit_agent import hardware
 from orbit_agent.advertise import Advertiser
+from orbit_agent.attempts import Attempts
 from orbit_agent.config import AgentConfig
 from orbit_agent.executor import Executor
 from orbit_agent.inference.providers import probe
@@ -25,7 +26,6 @@ from orbit_agent.models.store import ModelStore
 from orbit_agent.models_for_workers import ServedModels
 from orbit_agent.objects import BlobFiles
 from orbit_agent.outbox import Outbox
-from orbit_agent.session import Actions, Key, Session, key_of
 from orbit_agent.workers.api import Call, LogRecord
 from orbit_agent.workers.pool import WorkerPool
 from orbit_core.clock import SystemClock
@@ -65,8 +65,6 @@ class Agent:
         keys = Keys(config.prefix)
         self._blobs = LocalBlobs(config.data / "blobs")
         self._fetcher = BlobFetcher(self._blobs, lambda: self._link.attached_to)
-        self._outbox = Outbox(config.data / "outbox")
-        self._session = Session(window=config.slots, kept=self._outbox.load())
         self._pool = WorkerPool(
             scratch_root=config.data / "scratch",
             size=config.slots,
@@ -74,15 +72,20 @@ class Agent:
             files=BlobFiles(self._fetcher),
             on_log=self._log,
         )
-        self._executor = Executor(self._pool, self._fetcher, self._blobs, self)
+        self._attempts = Attempts(
+            Outbox(config.data / "outbox"),
+            self._clock,
+            window=config.slots,
+            execute=Executor(self._pool, self._fetcher, self._blobs, self).run,
+            send=lambda event: self._link.send(event),
+        )
+        self._session = self._attempts.session
         self._finder = LeaderFinder(store, keys)
         self._link = Link(self._finder, opening=self._opening, on_command=self._command)
         self._advertiser = Advertiser(store, keys, config.id)
         self._advertisement = self._describe(providers)
-        self._attempts: dict[Key, asyncio.Task[None]] = {}
         self._logs: list[common_pb2.LogRecord] = []
         self._stopping = asyncio.Event()
-        self._settled = asyncio.Event()  # something that the drain waits for may have changed
 
     @classmethod
     async def create(cls, config: AgentConfig, store: Store) -> Agent:
@@ -139,9 +142,10 @@ class Agent:
             await self._until_stopped(tasks)
             await self._drain()
         finally:
-            for task in [*tasks, *self._attempts.values()]:
+            tasks += self._attempts.tasks
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._attempts.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._advertiser.withdraw()
             await self._pool.close()
             await self._models.close()
@@ -162,64 +166,29 @@ class Agent:
     async def _drain(self) -> None:
         """Takes no more, lets finish what fits, hands back the rest, waits a little for acknowledgements."""
         log.info("draining: %d attempts run", self._session.running)
-        self._do(self._session.drain("asked to stop"))
+        self._attempts.do(self._session.drain("asked to stop"))
         await self._wait(lambda: not self._session.running, self._config.drain_s)
-        self._do(self._session.hand_back("drain"))
+        self._attempts.do(self._session.hand_back("drain"))
         await self._wait(lambda: not self._session.attempts, ACKNOWLEDGE_S)
 
     async def _wait(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline_s = self._clock.monotonic_s() + limit_s
         while not done() and self._clock.monotonic_s() < deadline_s:
-            self._settled.clear()
+            self._attempts.settled.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), deadline_s - self._clock.monotonic_s())
+                await asyncio.wait_for(self._attempts.settled.wait(), deadline_s - self._clock.monotonic_s())
 
-    # The session's inputs and actions.
+    # What the link asks.
 
     def _opening(self) -> list[agents_pb2.AgentEvent]:
         del self._advertisement.warm_models[:]
         self._advertisement.warm_models.extend(self._warm())
-        return [self._session.hello(self._advertisement), *self._session.unacknowledged()]
+        return self._attempts.opening(self._advertisement)
 
     def _command(self, command: agents_pb2.AgentCommand) -> None:
-        self._do(self._session.command(command))
+        self._attempts.command(command)
         if command.WhichOneof("kind") == "drain":
             self.stop()
-
-    def _do(self, actions: Actions) -> None:
-        self._settled.set()
-        for result in actions.store:
-            self._store(result)
-        for key in actions.forget:
-            self._outbox.forget(key)
-        for event in actions.send:
-            self._link.send(event)
-        for key in actions.stop:
-            task = self._attempts.get(key)
-            if task is not None:
-                task.cancel()
-        for assignment in actions.start:
-            task = asyncio.create_task(self._attempt(assignment))
-            self._attempts[key_of(assignment.key)] = task
-
-    def _store(self, result: agents_pb2.AttemptResult) -> None:
-        try:
-            self._outbox.put(result)
-        except OSError as error:
-            # The result is still sent; it is only not safe from a restart of this agent.
-            log.error("the outbox cannot be written: %s", error)
-
-    async def _attempt(self, assignment: agents_pb2.Assignment) -> None:
-        key = key_of(assignment.key)
-        try:
-            self._do(self._session.started(key, self._clock.now_ms()))
-            result = await self._executor.run(assignment)
-            self._do(self._session.finished(result))
-        except asyncio.CancelledError:
-            self._do(self._session.stopped(key))
-            raise
-        finally:
-            self._attempts.pop(key, None)
 
     async def share(self, blobs: Sequence[common_pb2.BlobRef]) -> None:
         """Copies blobs to the leader's machine, so that a result outlives this one."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 import grpc
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 3.0
+#: Opens a stream to a coordinator: what the agent says goes in, what it is told comes out. Ends with an `OSError` (or
+#: gRPC's error) when the stream breaks; closing what it gives ends the stream.
+Attach = Callable[[str, AsyncIterator[agents_pb2.AttachRequest]], AsyncGenerator[agents_pb2.AttachResponse, None]]
+
 #: Both sides ping, so that a cut in one direction is noticed.
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", GRPC_MESSAGE_MAX_BYTES),
@@ -79,10 +83,12 @@ class Link:
         *,
         opening: Callable[[], list[agents_pb2.AgentEvent]],
         on_command: Callable[[agents_pb2.AgentCommand], None],
+        attach: Attach | None = None,
     ) -> None:
         self._finder = finder
         self._opening = opening
         self._on_command = on_command
+        self._attach = attach or attach_over_grpc
         self._outgoing: asyncio.Queue[agents_pb2.AgentEvent | None] | None = None
         #: The leader that this agent is attached to.
         self.attached_to: str | None = None
@@ -114,25 +120,35 @@ class Link:
             await asyncio.sleep(random.uniform(0, ceiling))
 
     async def _stream(self, address: str) -> None:
-        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-            stub = agents_pb2_grpc.AgentLinkServiceStub(channel)
-            outgoing: asyncio.Queue[agents_pb2.AgentEvent | None] = asyncio.Queue()
-            for event in self._opening():
-                outgoing.put_nowait(event)
-            self._outgoing = outgoing
-            call = stub.Attach(_requests(outgoing))
-            try:
-                async for response in call:
+        outgoing: asyncio.Queue[agents_pb2.AgentEvent | None] = asyncio.Queue()
+        for event in self._opening():
+            outgoing.put_nowait(event)
+        self._outgoing = outgoing
+        try:
+            async with aclosing(self._attach(address, _requests(outgoing))) as responses:
+                async for response in responses:
                     if self.attached_to is None:
                         self.attached_to = address
                         log.info("attached to %s", address)
                     for command in response.commands:
                         self._on_command(command)
-            finally:
-                outgoing.put_nowait(None)
-                call.cancel()
-                with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
-                    await call.wait_for_connection()
+        finally:
+            outgoing.put_nowait(None)
+
+
+async def attach_over_grpc(
+    address: str, requests: AsyncIterator[agents_pb2.AttachRequest]
+) -> AsyncGenerator[agents_pb2.AttachResponse, None]:
+    """The stream over gRPC."""
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        call = agents_pb2_grpc.AgentLinkServiceStub(channel).Attach(requests)
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
+            with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+                await call.wait_for_connection()
 
 
 async def _requests(

@@ -1,18 +1,16 @@
-"""A coordinator process: serves, campaigns, leads while it may, and campaigns again."""
+"""A coordinator process: its gRPC server, its services, its candidacy, put together."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable
-from contextlib import aclosing
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orbit_coordinator.archive import Archive
+from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
 from orbit_coordinator.config import CoordinatorConfig
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
@@ -21,10 +19,9 @@ from orbit_coordinator.services.clusters import ClusterService
 from orbit_coordinator.services.runs import RunService
 from orbit_coordinator.services.secrets import SecretService
 from orbit_coordinator.specs import SpecStore
-from orbit_coordinator.term import Resources, Term
+from orbit_coordinator.term import Resources
 from orbit_coordinator.vault import Secrets
 from orbit_core.clock import SystemClock
-from orbit_core.errors import OrbitError, StoreError
 from orbit_core.pb.orbit.v1 import (
     agents_pb2,
     agents_pb2_grpc,
@@ -41,14 +38,11 @@ from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.security.vault import Vault, load_master_key
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
-from orbit_core.store.election import Candidate, Election, observe
+from orbit_core.store.election import Candidate, Election
 from orbit_core.store.keys import Keys
 from orbit_core.store.transport import SERVER_OPTIONS, BlobService
 from satellites.catalog import InstalledCatalog
 
-log = logging.getLogger(__name__)
-
-_RETRY_S = 1.0
 _STOP_GRACE_S = 0.5
 _SERVICES = (
     (clusters_pb2, "ClusterService"),
@@ -86,7 +80,10 @@ class Server:
         election = Election(
             self._store, self._keys, Candidate(self._config.id, address), ttl_s=self._config.lease_ttl_s
         )
-        work = [asyncio.create_task(self._observe(access)), asyncio.create_task(self._lead(access, election))]
+        work = [
+            asyncio.create_task(watch_leader(access)),
+            asyncio.create_task(campaign_and_lead(access, election, self._say_serving)),
+        ]
         try:
             await self._stopping.wait()
         finally:
@@ -126,33 +123,6 @@ class Server:
         names = [module.DESCRIPTOR.services_by_name[name].full_name for module, name in _SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
 
-    async def _observe(self, access: Access) -> None:
-        """Keeps in mind who leads, for those who ask the wrong coordinator."""
-        while True:
-            try:
-                async with aclosing(observe(self._store, self._keys)) as leaders:
-                    async for leader in leaders:
-                        access.leader_id = leader.candidate.coordinator_id if leader else ""
-                        access.leader_address = leader.candidate.address if leader else None
-                        access.epoch = leader.epoch if leader else 0
-            except StoreError as error:
-                log.warning("cannot see who leads: %s", error)
-                await asyncio.sleep(_RETRY_S)
-
-    async def _lead(self, access: Access, election: Election) -> None:
-        """Campaigns and leads, again and again, until cancelled."""
-        while True:
-            leadership = await election.campaign()
-            try:
-                term = await Term.begin(access.resources, leadership)
-                access.term = term
-                await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-                await term.run()
-            except OrbitError:
-                log.exception("the term of epoch %d ended", leadership.epoch)
-                await asyncio.sleep(_RETRY_S)
-            finally:
-                access.term = None
-                with contextlib.suppress(Exception):
-                    await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-                await election.resign()
+    async def _say_serving(self, leads: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        await self._health.set("", status.SERVING if leads else status.NOT_SERVING)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orbit_coordinator import assignments
@@ -46,6 +47,7 @@ from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.election import Leadership
 from orbit_core.store.journal import JournalWriter
 from orbit_core.store.keys import Keys
+from orbit_core.store.records import BATCH_ID_BYTES
 from orbit_core.store.snapshot import SnapshotWriter, reclaim
 from orbit_core.store.transport import BlobFetcher
 
@@ -73,6 +75,9 @@ class Resources:
     logs: LogStore
     clock: Clock
     allow_private_addresses: bool
+    #: Draws and batch identifiers come from here; the simulation hands in a seeded one.
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    snapshot_every_records: int = SNAPSHOT_EVERY_RECORDS
 
 
 class Term:
@@ -82,7 +87,12 @@ class Term:
         self.resources = resources
         self.leadership = leadership
         self._journal = JournalWriter(
-            resources.store, resources.keys, leadership, next_seq=sequence + 1, clock=resources.clock
+            resources.store,
+            resources.keys,
+            leadership,
+            next_seq=sequence + 1,
+            clock=resources.clock,
+            new_batch_id=lambda: resources.rng.randbytes(BATCH_ID_BYTES),
         )
         self.streams = AgentStreams(
             epoch=leadership.epoch,
@@ -93,14 +103,21 @@ class Term:
             on_logs=self._on_logs,
             on_run=self._on_run,
         )
-        self.leader = Leader(state, self._journal, self.streams, resources.clock, after_commit=self._after_commit)
+        self.leader = Leader(
+            state,
+            self._journal,
+            self.streams,
+            resources.clock,
+            after_commit=self._after_commit,
+            rng=resources.rng,
+        )
         self.leader.sequence = sequence
         self._fetcher = BlobFetcher(resources.blobs, lambda: None)
         self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
         self._parts = SnapshotParts()
-        self._snapshot_at = sequence + SNAPSHOT_EVERY_RECORDS
+        self._snapshot_at = sequence + resources.snapshot_every_records
         self._snapshots_written = 0
         self._snapshot_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -289,7 +306,7 @@ class Term:
                 self._parts.changed([run_of(event)])
         busy = self._snapshot_task is not None and not self._snapshot_task.done()
         if sequence >= self._snapshot_at and not busy:
-            self._snapshot_at = sequence + SNAPSHOT_EVERY_RECORDS
+            self._snapshot_at = sequence + self.resources.snapshot_every_records
             self._snapshot_task = self._spawn(self._snapshot(sequence, self._parts.encode(state)))
 
     async def _snapshot(self, sequence: int, parts: dict[str, bytes]) -> None:
