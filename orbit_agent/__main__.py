@@ -8,6 +8,7 @@ import signal
 from orbit_agent.agent import Agent
 from orbit_agent.config import AgentConfig, parse
 from orbit_core import process
+from orbit_core.obs.logs import log_to_stderr
 from orbit_core.store.etcd import EtcdConfig, EtcdStore
 
 
@@ -27,7 +28,7 @@ async def _serve(config: AgentConfig) -> None:
 def main() -> None:
     config = parse()
     process.end_with_parent()
-    process.log_to_stderr(f"agent {config.id}")
+    log_to_stderr(f"agent {config.id}")
     process.run(_serve(config))
 
 

@@ -1,11 +1,10 @@
-"""What every long-running process of Orbit does at its start: logging, the fast event loop, ending with its parent."""
+"""What every long-running process of Orbit does at its start: ends with its parent, runs fast, says it is ready."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import json
-import logging
 import os
 import signal
 import sys
@@ -23,13 +22,6 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the kernel was told
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def log_to_stderr(name: str) -> None:
-    """Log records to standard error, one line each; `ORBIT_LOG` sets the level."""
-    level = os.environ.get("ORBIT_LOG", "INFO").upper()
-    layout = f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level, format=layout)
 
 
 def say_ready(process_id: str, address: str) -> None:

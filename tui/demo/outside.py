@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from orbit_core import process
+from orbit_core.obs.logs import log_to_stderr
 
 TOKEN_VARIABLE: Final = "ORBIT_DEMO_TOKEN"
 WEBHOOK_PATH: Final = "/v1/financial-reports"
@@ -106,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     process.end_with_parent()
-    process.log_to_stderr("outside")
+    log_to_stderr("outside")
     from moto.server import ThreadedMotoServer
 
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
