@@ -56,7 +56,12 @@ class Packer:
     def _current_scores(self) -> Scores:
         if self._scores is None:
             room = self._room
-            potential = Potential(self._demand.frequencies(), room.gpus_of_models(), room.gpu.shape[1])
+            potential = Potential(
+                self._demand.frequencies(),
+                room.gpus_of_models(),
+                gpus_max=room.gpu.shape[1],
+                cpu_milli=sum(node.cpu_milli for node in room.nodes if node is not None),
+            )
             self._scores = Scores(room, potential)
         return self._scores
 

@@ -25,7 +25,7 @@ def _order(request: Request) -> tuple[object, ...]:
 
 
 class Demand:
-    """Frequencies of the requests that want GPUs, in a fixed order whatever order they came in.
+    """Frequencies of the requests, in a fixed order whatever order they came in.
 
     `expected`: as told; None: learn. Raises ValueError for a frequency that is negative or not a finite number.
     """
@@ -38,12 +38,12 @@ class Demand:
         for request, frequency in (expected or {}).items():
             if not 0 <= frequency < float("inf"):
                 raise ValueError(f"the frequency of {request} is {frequency}")
-            if request.gpus and frequency:
+            if frequency:
                 self._counts[request] = float(frequency)
 
     def saw(self, request: Request) -> bool:
         """Takes note of one more request; True when what was made of `frequencies` should be made again."""
-        if not self._learns or not request.gpus:
+        if not self._learns:
             return False
         self._counts[request] = self._counts.get(request, 0.0) + 1.0
         self._seen += 1

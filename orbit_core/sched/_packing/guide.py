@@ -43,8 +43,17 @@ class Piece:
         return not self.models or model in self.models
 
 
-def piece_prices(demand: Mapping[Piece, float], gpus: Mapping[str | None, int]) -> dict[Piece, float]:
-    """What one of each piece is worth, in thousandths of a GPU.
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """`of_piece`: what one of each piece is worth, in thousandths of a GPU. `filled`: the share of all thousandths
+    that pieces packed in proportion can fill."""
+
+    of_piece: dict[Piece, float]
+    filled: float
+
+
+def piece_prices(demand: Mapping[Piece, float], gpus: Mapping[str | None, int]) -> Prices:
+    """Prices by the linear program.
 
     `demand`: how many of each piece come, in any unit (whole GPUs are pieces of 1000). `gpus`: how many GPUs of each
     model there are. Pieces for which there is no GPU are worth 0.
@@ -52,12 +61,13 @@ def piece_prices(demand: Mapping[Piece, float], gpus: Mapping[str | None, int]) 
     pieces = sorted(piece for piece, amount in demand.items() if amount > 0)
     pieces = [piece for piece in pieces if any(count and piece.may_use(model) for model, count in gpus.items())]
     if not pieces:
-        return dict.fromkeys(demand, 0.0)
+        return Prices(dict.fromkeys(demand, 0.0), 1.0)
     amounts = np.array([demand[piece] for piece in pieces], np.float64)
     program = _Program(pieces, amounts, _pooled(pieces, gpus))
     prices = dict.fromkeys(demand, 0.0)
-    prices.update(zip(pieces, program.solve().tolist(), strict=True))
-    return prices
+    worth, filled = program.solve()
+    prices.update(zip(pieces, worth.tolist(), strict=True))
+    return Prices(prices, filled)
 
 
 def _pooled(pieces: Sequence[Piece], gpus: Mapping[str | None, int]) -> dict[str | None, int]:
@@ -141,13 +151,14 @@ class _Program:
             [*times, *times, 1.0],
         )
 
-    def solve(self) -> Floats:
-        """The worth of each piece, after rounds of adding the cuts that these prices show to be missing."""
+    def solve(self) -> tuple[Floats, float]:
+        """The worth of each piece and the proportion, after rounds of adding the cuts that prices ask for."""
         count = len(self._pieces)
-        worth = np.zeros(count)
+        worth, filled = np.zeros(count), 1.0
         for _ in range(_ROUNDS_MAX):
             self._solver.run()
-            duals = np.array(self._solver.getSolution().row_dual)
+            solution = self._solver.getSolution()
+            duals, filled = np.array(solution.row_dual), float(solution.col_value[0])
             worth = np.maximum(_FILL_WEIGHT * self._milli - duals[:count] - duals[count : 2 * count], 0)
             missing = [
                 (model, cut)
@@ -158,7 +169,7 @@ class _Program:
                 break
             for model, cut in missing:
                 self._add(model, cut)
-        return worth
+        return worth, filled
 
     def _better_cut(self, model: int, worth: Floats, gpu_price: float) -> dict[int, int] | None:
         """A way to cut a GPU of this model that is worth more than the GPU; None: there is none."""

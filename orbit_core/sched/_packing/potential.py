@@ -38,14 +38,27 @@ class Potential:
     """Tables that give the worth of a node's room, for one mix of requests and GPU models.
 
     `frequencies`: requests with how often they come, in any unit. `gpus`: how many GPUs of each model there are;
-    `gpus_max`: the most that one node has. Worth is in thousandths of a GPU.
+    `gpus_max`: the most that one node has; `cpu_milli`: what all nodes have together. Worth is in thousandths of
+    a GPU. `is_short_of_cpu`: the GPUs cannot all be used, because all requests together, those without GPUs too,
+    want more CPU than there is.
     """
 
-    def __init__(self, frequencies: Mapping[Request, float], gpus: Mapping[str | None, int], gpus_max: int) -> None:
+    def __init__(
+        self,
+        frequencies: Mapping[Request, float],
+        gpus: Mapping[str | None, int],
+        *,
+        gpus_max: int,
+        cpu_milli: int,
+    ) -> None:
         requests = [request for request, frequency in frequencies.items() if request.gpus and frequency > 0]
         self._gpus_max = max(gpus_max, 1)
         self.unit_milli = gcd(WHOLE_GPU_MILLI, *(request.milli_per_gpu for request in requests))
-        worth = self._request_worth(requests, frequencies, gpus)
+        worth, filled = self._request_worth(requests, frequencies, gpus)
+        wanted_milli = sum(frequencies[request] * request.total_gpu_milli for request in requests)
+        wanted_cpu = sum(frequency * request.cpu_milli for request, frequency in frequencies.items())
+        fillable_milli = filled * WHOLE_GPU_MILLI * sum(gpus.values())
+        self.is_short_of_cpu = wanted_milli > 0 and wanted_cpu * fillable_milli > cpu_milli * wanted_milli
         self._prices(requests, np.array([frequencies[request] for request in requests], np.float64))
         net = self._net_worth(requests, worth)
         self._table_of: dict[str | None, int] = {}
@@ -68,15 +81,15 @@ class Potential:
 
     def _request_worth(
         self, requests: list[Request], frequencies: Mapping[Request, float], gpus: Mapping[str | None, int]
-    ) -> Floats:
+    ) -> tuple[Floats, float]:
+        """(requests): the worth of each; and the share of the thousandths that they can fill in proportion."""
         pieces = [Piece(request.milli_per_gpu, tuple(sorted(request.gpu_models))) for request in requests]
         demand: dict[Piece, float] = {}
         for request, piece in zip(requests, pieces, strict=True):
             demand[piece] = demand.get(piece, 0.0) + frequencies[request] * request.gpus
         prices = piece_prices(demand, gpus)
-        return np.array(
-            [prices[piece] * request.gpus for request, piece in zip(requests, pieces, strict=True)], np.float64
-        )
+        worth = [prices.of_piece[piece] * request.gpus for request, piece in zip(requests, pieces, strict=True)]
+        return np.array(worth, np.float64), prices.filled
 
     def _prices(self, requests: list[Request], frequencies: Floats) -> None:
         """The grid of scenarios and prices, flattened; scenario by scenario."""

@@ -21,6 +21,9 @@ _KINDS_MAX: Final = 1_024
 _DECIMALS: Final = 6
 #: Added to the loss on a node without GPUs, which costs no GPU anything: such a node comes before all others, ...
 _WITHOUT_GPUS: Final = -2.0
+#: Where CPU is short everywhere, nodes that differ in nothing else are taken by free CPU, the most first: requests
+#: without GPUs then end up on many nodes, none of which is left with the CPU for another while its GPUs are free.
+_SPREAD: Final = 1e-3
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Scores:
         self._potential = potential
         self._kinds: dict[Request, Losses] = {}
         self._clock = 1
+        self._spread = _SPREAD / max(int(room.cpu.max()), 1) if potential.is_short_of_cpu else 0.0
         self._changed: Ints = np.ones(room.slots, np.int64)
         self._tables: Ints = np.zeros(room.slots, np.int64)
         self._tables[: len(room.nodes)] = potential.tables(node.gpu_model if node else None for node in room.nodes)
@@ -93,7 +97,8 @@ class Scores:
     def _loss(self, request: Request, slots: Ints, of_gpus: Floats) -> Floats:
         room = self._room
         cpu, memory = room.cpu[slots] - request.cpu_milli, room.memory[slots] - request.memory_mib
-        return self._worth[slots] - self._potential.worth(cpu, memory, of_gpus)
+        loss = self._worth[slots] - self._potential.worth(cpu, memory, of_gpus)
+        return loss - cpu * self._spread if self._spread else loss
 
     def _fraction(self, request: Request, slots: Ints) -> tuple[Floats, Ints]:
         """(slots): the least loss over the GPUs of each, and that GPU. Of GPUs that nobody uses one will do."""
