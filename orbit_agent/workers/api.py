@@ -7,7 +7,8 @@ Codes of an `Outcome` that failed, beside those that satellites choose themselve
 | code | retryable | meaning |
 | --- | --- | --- |
 | `timeout` | yes | the attempt took longer than `timeout_s`; its process was killed |
-| `memory-limit` | no | it used more than `memory_bytes`. The same input would again: the limit must be raised |
+| `memory-limit` | no | it used more than `memory_bytes`. The same input would again: the limit must be raised. |
+|                |    | Yes where its process had served attempts before, whose leavings count too                |
 | `worker-exited` | yes | the process exited or was killed by a signal, for a reason of its own |
 | `worker-start-failed` | yes | no process could be started on this agent |
 | `exception` | yes | the satellite raised something other than a `SatelliteError` |

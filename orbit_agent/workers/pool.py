@@ -29,9 +29,7 @@ SPARES: Final = 2
 WATCH_INTERVAL_S: Final = 0.2
 CLOSE_GRACE_S: Final = 5.0
 #: A process is used again only while what it holds already is below this share of what the attempt may use.
-KEPT_SHARE: Final = 0.5
-#: The same, for the satellite that it ran last: what is held is likely that satellite's own libraries.
-KEPT_SHARE_SAME: Final = 0.75
+KEPT_SHARE_MAX: Final = 0.75
 
 
 class WorkerPool:
@@ -141,12 +139,10 @@ class WorkerPool:
         for worker in reversed(self._idle):
             if worker.pool_key != call.pool_key or not worker.alive:
                 continue
-            same = worker.last_satellite == call.satellite
-            share = KEPT_SHARE_SAME if same else KEPT_SHARE
-            if worker.resident_bytes() > share * call.memory_bytes:
+            if worker.resident_bytes() > KEPT_SHARE_MAX * call.memory_bytes:
                 continue
-            if same:
-                return worker
+            if worker.last_satellite == call.satellite:
+                return worker  # its libraries are loaded
             best = best or worker
         return best
 

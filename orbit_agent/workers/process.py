@@ -145,7 +145,8 @@ class WorkerProcess:
                 "memory-limit",
                 f"the attempt used {used / MIB:.0f} MiB and its limit is {limit / MIB:.0f} MiB: "
                 "raise `resources.memory` of this step",
-                retryable=False,
+                # What earlier attempts left in the process counts too: then a fresh one deserves a try.
+                retryable=self.served > 1,
             )
 
     def kill(self, code: str, message: str, *, retryable: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from satellites.contract import Context, PermanentError, SatelliteError
 from satellites.http import addresses
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 RESPONSE_MAX_BYTES: Final = 1 * MIB
@@ -94,7 +97,8 @@ async def _exchange(
     import httpx
 
     # No proxies and no .netrc of the machine: they would see, or add, what is not theirs.
-    async with httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False) as client:
+    client = httpx.AsyncClient(verify=_tls(), timeout=None, follow_redirects=False, trust_env=False)
+    async with client:
         for address in candidates[:-1]:
             with contextlib.suppress(httpx.ConnectError):
                 return await _receive(client, method, target, address, headers, content)
@@ -105,6 +109,14 @@ async def _exchange(
 class _Received:
     answer: Answer
     location: str
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Kept: reading all certificate authorities takes longer than most requests."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 async def _receive(

@@ -27,6 +27,7 @@ from satellites.storage.s3 import MISSING_KEY, Bucket, Location
 
 #: Objects that are fetched at once; listing goes no further ahead than this.
 FETCHES_AT_ONCE: Final = 8
+PAGE_MAX_OBJECTS: Final = 1_000
 
 
 class GetFilesFromS3Config(SatelliteConfig):
@@ -88,7 +89,9 @@ async def _entries(bucket: Bucket, config: GetFilesFromS3Config) -> AsyncIterato
         # With a delimiter S3 gives `sec-2.pdf` for the prefix `sec`, and only names the folder `sec/`.
         prefixes.append(config.prefix + "/")
     for prefix in prefixes:
-        request = {"Bucket": config.bucket, "Prefix": prefix} | ({} if config.recursive else {"Delimiter": "/"})
+        request = {"Bucket": config.bucket, "Prefix": prefix, "MaxKeys": PAGE_MAX_OBJECTS}
+        if not config.recursive:
+            request["Delimiter"] = "/"
         while True:
             page = await bucket.call("list", prefix, lambda request=request: bucket.client.list_objects_v2(**request))
             for entry in page.get("Contents", ()):

@@ -7,9 +7,10 @@ client is made, since it costs a third of a second.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -53,9 +54,9 @@ class Location:
     bucket: str
     endpoint_url: str | None
     region: str | None
-    access_key: str
-    secret_key: str
-    session_token: str | None
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(repr=False)
 
     @classmethod
     def of(
@@ -145,7 +146,10 @@ class Bucket:
         await self.call("write", key, lambda: self.client.upload_file(str(source), self.location.bucket, key))
 
 
+@functools.lru_cache(maxsize=8)
 def _client(location: Location) -> Any:
+    """Kept, since making one takes longer than most calls. A process serves one cluster only, so no other's secrets
+    are kept with it."""
     from boto3.session import Session
     from botocore.config import Config
 

@@ -108,15 +108,7 @@ async def test_many_pages_come_whole_and_in_order(
     wanted = [f"many/{number:03}.txt" for number in range(25)]
     for key in wanted:
         s3.put_object(Bucket="reports", Key=key, Body=key.encode())
-    opened = get_files_from_s3.Bucket.open
-
-    async def open_with_small_pages(*arguments: Any) -> Any:
-        bucket = await opened(*arguments)
-        whole = bucket.client.list_objects_v2
-        bucket.client.list_objects_v2 = lambda **request: whole(**request, MaxKeys=10)
-        return bucket
-
-    monkeypatch.setattr(get_files_from_s3.Bucket, "open", open_with_small_pages)
+    monkeypatch.setattr(get_files_from_s3, "PAGE_MAX_OBJECTS", 10)
     context = make_context(tmp_path, secrets=KEYS)
     config = {"bucket": "reports", "endpoint-url": endpoint, "prefix": "many/", "recursive": True}
     found = await run(GetFilesFromS3, config, {}, context)

@@ -31,6 +31,9 @@ from satellites.contract import (FileRef, GenerateCall, PermanentError, Satellit
                                  SatelliteInput, Usage)
 
 
+hoard = []
+
+
 class Config(SatelliteConfig):
     model_config = ConfigDict(extra="allow")
 
@@ -76,6 +79,10 @@ class Mischief(Satellite):
         while True:
             kept.append(bytearray(8 * 1024 * 1024))
             time.sleep(0.02)
+
+    async def do_hoard(self, config, given, context):
+        hoard.append(bytearray(given["bytes"]))
+        return [{"pid": os.getpid()}]
 
     async def do_gulp(self, config, given, context):
         bytearray(given["bytes"])
@@ -429,6 +436,19 @@ async def test_an_attempt_that_eats_memory_is_stopped_at_its_limit(mesh: Mesh) -
     assert (outcome.code, outcome.retryable) == ("memory-limit", False)
     assert "192 MiB" in outcome.message
     assert 192 * MIB < outcome.peak_memory_bytes < 512 * MIB
+
+
+async def test_what_earlier_attempts_left_in_a_process_is_not_held_against_an_input(mesh: Mesh) -> None:
+    roomy = replace(call("hoard", bytes=200 * MIB), memory_bytes=512 * MIB)
+    await mesh.run(roomy)
+    outcome = await mesh.run(replace(call("eat"), memory_bytes=512 * MIB))
+    assert (outcome.code, outcome.retryable) == ("memory-limit", True)
+
+    await mesh.run(roomy)
+    await mesh.run(replace(call("who"), memory_bytes=512 * MIB))
+    await mesh.run(replace(call("who"), memory_bytes=256 * MIB))
+    _, hoarder, roomier, smaller = (value["pid"] for value in mesh.objects)
+    assert hoarder == roomier != smaller
 
 
 async def test_one_allocation_far_above_the_limit_fails_inside_the_process(mesh: Mesh) -> None:
