@@ -161,6 +161,14 @@ def test_a_child_that_dies_is_told_and_a_killed_mesh_leaves_nobody(start: Callab
     up.assert_gone()
 
 
+def test_a_mesh_without_etcd_ends_and_says_so(start: Callable[..., Up]) -> None:
+    up = start("-n", "1")
+    up.child("etcd").kill()
+    assert up.process.wait(timeout=60) == 5
+    assert "etcd ended" in up.said and "Traceback" not in up.said
+    up.assert_gone()
+
+
 def test_a_mesh_in_the_open_warns(start: Callable[..., Up]) -> None:
     up = start("-n", "0", "--listen", "0.0.0.0")
     assert "WARNING" in up.said and "without TLS" in up.said

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from orbit_core.client import OrbitClient, Patience
 from orbit_core.errors import ConflictError, MeshUnreachableError, OrbitError
 from orbit_core.security.vault import load_master_key
@@ -90,6 +92,13 @@ class LocalMesh:
     @property
     def etcd_endpoints(self) -> tuple[str, ...]:
         return self.etcd.endpoints if self.etcd else self._etcd_given
+
+    @property
+    def etcd_ended(self) -> bool:
+        """Whether the private etcd ended by itself. Nothing can be done without it."""
+        return any(
+            psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in (self.etcd.pids if self.etcd else ())
+        )
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.text import Text
 
 from orbit_core.client import context_file, orbit_home
-from orbit_core.errors import FieldViolation, InvalidRequestError
+from orbit_core.errors import FieldViolation, InvalidRequestError, StoreError
 from orbit_core.store.embedded import configured_endpoints
 from tui.cli.session import Session
 from tui.cli.words import money, plural
 from tui.mesh import AgentPlan, ChildEnded, LocalMesh
 from tui.mesh.signals import until_signalled
+
+_LOOK_EVERY_S = 1.0
 
 
 @click.command()
@@ -84,7 +86,14 @@ async def _keep(session: Session, mesh: LocalMesh, context: str) -> None:
             await mesh.start()
         with context_file(orbit_home(), mesh.addresses, context) as file:
             _welcome(session, mesh, file)
-            await asyncio.Event().wait()
+            while not mesh.etcd_ended:  # noqa: ASYNC110 - another process's end: there is no event to wait for
+                await asyncio.sleep(_LOOK_EVERY_S)
+        raise StoreError(
+            "etcd ended, and nothing can be done without it",
+            remedy=f"its logs are in {mesh.data / 'etcd'}; `orbit up --data {mesh.data}` goes on where it was"
+            if not mesh.temporary
+            else "`orbit up --data DIR` keeps what a mesh has done, and etcd's logs",
+        )
     finally:
         session.note("stopping …")
         await mesh.stop()
