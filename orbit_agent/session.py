@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from orbit_core.errors import OrbitError
 from orbit_core.pb.orbit.v1 import agents_pb2
+from orbit_core.plants import planted
 
 #: Run, invocation, attempt.
 Key = tuple[str, str, int]
@@ -83,6 +84,8 @@ class Session:
 
     def unacknowledged(self) -> list[agents_pb2.AgentEvent]:
         """Results to be sent again on a new stream."""
+        if planted("result-not-resent"):
+            return []
         return [
             agents_pb2.AgentEvent(result=attempt.result)
             for attempt in self.attempts.values()
@@ -109,14 +112,14 @@ class Session:
         return Actions()
 
     def _obey(self, epoch: int) -> None:
-        if epoch < self.epoch:
+        if epoch < self.epoch and not planted("stale-epoch-obeyed"):
             raise StaleEpochError(f"a command of epoch {epoch} came after one of epoch {self.epoch}")
-        self.epoch = epoch
+        self.epoch = max(self.epoch, epoch)
 
     def _assign(self, assignment: agents_pb2.Assignment) -> Actions:
         key = key_of(assignment.key)
         known = self.attempts.get(key)
-        if known is not None:
+        if known is not None and not planted("assignment-not-deduplicated"):
             again = [agents_pb2.AgentEvent(result=known.result)] if known.result is not None else []
             return Actions(send=again)
         if self.draining:
@@ -137,7 +140,7 @@ class Session:
         if attempt is None or attempt.phase is not Phase.DONE:
             return Actions()
         del self.attempts[key]
-        return Actions(forget=[key], send=self._credit())
+        return Actions(forget=[key], send=[] if planted("credit-leak") else self._credit())
 
     def _credit(self) -> list[agents_pb2.AgentEvent]:
         if self.draining:

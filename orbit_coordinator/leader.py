@@ -17,6 +17,7 @@ from typing import Protocol
 from orbit_core.clock import Clock
 from orbit_core.errors import NotLeaderError
 from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS, KIB
+from orbit_core.plants import planted
 from orbit_core.sched.commands import Command, RunChanged
 from orbit_core.sched.events import Event, Placed, RunBroken, TimePassed
 from orbit_core.sched.place import Placer, Round
@@ -105,17 +106,25 @@ class Leader:
                 self._batch = await self._next_batch()
                 events, commands = self._apply([arrival.event for arrival in self._batch])
                 if events:
+                    if planted("answer-before-persist"):
+                        self._answer()
+                    if planted("effect-before-persist"):
+                        self._effects.act(commands)
+                        commands = []
                     await self._persist(events)
                     self._effects.act(commands)
                     self._notify(commands)
-                for arrival in self._batch:
-                    if not arrival.durable.done():
-                        arrival.durable.set_result(None)
+                self._answer()
                 self._batch = []
                 if events and self._after_commit is not None:
                     await self._after_commit(self.state, self.sequence, [event for _, event in events])
         finally:
             self._stop()
+
+    def _answer(self) -> None:
+        for arrival in self._batch:
+            if not arrival.durable.done():
+                arrival.durable.set_result(None)
 
     # One batch.
 

@@ -27,6 +27,7 @@ from orbit_core.clock import Clock
 from orbit_core.errors import FencedError, OrbitError, SecretError, StoreError
 from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
+from orbit_core.plants import planted
 from orbit_core.sched.commands import ArchiveRun, CollectLogs
 from orbit_core.sched.events import (
     AgentAttached,
@@ -161,7 +162,8 @@ class Term:
                     log.error("the %s task ended this term", task.get_name(), exc_info=error)
         finally:
             self.leadership.mark_lost()
-            self.streams.close()
+            if not planted("deposed-keeps-streams"):
+                self.streams.close()
             for task in [*running, *self._tasks]:
                 task.cancel()
             await asyncio.gather(*running, *self._tasks, return_exceptions=True)
@@ -282,7 +284,7 @@ class Term:
         run = self.state.runs.get(run_id)
         if run is None:
             return
-        while True:
+        while not planted("archive-skipped"):
             try:
                 logs = await asyncio.to_thread(self.resources.logs.content, run_id)
                 await self.resources.archive.write(run, self.state.workflow(run), logs, self.leadership)
@@ -307,7 +309,8 @@ class Term:
         busy = self._snapshot_task is not None and not self._snapshot_task.done()
         if sequence >= self._snapshot_at and not busy:
             self._snapshot_at = sequence + self.resources.snapshot_every_records
-            self._snapshot_task = self._spawn(self._snapshot(sequence, self._parts.encode(state)))
+            claimed = sequence + 1 if planted("snapshot-off-by-one") else sequence
+            self._snapshot_task = self._spawn(self._snapshot(claimed, self._parts.encode(state)))
 
     async def _snapshot(self, sequence: int, parts: dict[str, bytes]) -> None:
         try:

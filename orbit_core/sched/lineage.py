@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from orbit_core.ids import derived_id
 from orbit_core.limits import FAN_OUT_WINDOW
+from orbit_core.plants import planted
 from orbit_core.sched.commands import ArchiveRun, CollectLogs, Command, RunChanged
 from orbit_core.sched.model import ObjectAddress, Outputs, Page, RunStatus, Sla, Status
 from orbit_core.sched.state import GatherPoint, Invocation, MeshState, Run, StepCounts
@@ -47,7 +48,7 @@ def follow(state: MeshState, run: Run, ended: Invocation) -> None:
             _start_failure_steps(state, run, ended)
     _expand(state, run, ended, FAN_OUT_WINDOW)
     parent = run.invocations.get(ended.parent) if ended.parent else None
-    if parent is not None:
+    if parent is not None and not planted("fan-out-stalls"):
         _expand(state, run, parent, 1)
 
 
@@ -144,7 +145,8 @@ def _close(state: MeshState, run: Run, gather: int, below: Invocation, change: i
         point = run.gathers[key] = GatherPoint(open=_initially_open(state, run, gather))
     point.open += change
     point.failed = point.failed or failed
-    if point.open == 0 and not point.fired:
+    early = planted("gather-fires-early") and point.open == 1
+    if (point.open == 0 or early) and not point.fired:
         point.fired = True
         _fire(state, run, gather, anchor, index, point)
 

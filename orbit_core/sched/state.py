@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orbit_core.errors import InternalError
+from orbit_core.plants import planted
 from orbit_core.sched.model import (
     ENDED,
     AgentFacts,
@@ -229,7 +230,7 @@ def rebuild_indices(state: MeshState) -> None:
         for invocation in run.invocations.values():
             if invocation.status is Status.READY:
                 state.add_ready(run, invocation)
-            elif invocation.status is Status.WAITING:
+            elif invocation.status is Status.WAITING and not planted("timer-lost-on-failover"):
                 state.set_timer(invocation.not_before_ms, "wake", run.id, invocation.id, invocation.attempt)
             elif invocation.status in (Status.ASSIGNED, Status.RUNNING):
                 due = invocation.assigned_ms + state.step_of(run, invocation).timeout_ms + GUARD_GRACE_MS

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orbit_core.limits import POISON_AGENT_LOSSES
+from orbit_core.plants import planted
 from orbit_core.sched import lineage
 from orbit_core.sched.commands import AckResult, Command, Dispatch, RunChanged, StopAttempt
 from orbit_core.sched.events import (
@@ -183,6 +184,8 @@ def _agent_attached(state: MeshState, event: AgentAttached) -> list[Command]:
                 continue
             key = AttemptKey(assigned.run_id, assigned.invocation_id, assigned.attempt)
             if same_session:
+                if planted("no-resend"):
+                    continue
                 commands.append(Dispatch(agent_id, key))  # the assignment was lost on its way
             else:
                 commands += _lose(state, agent_id, key, announced=False)
@@ -223,6 +226,8 @@ def _agent_lost(state: MeshState, event: AgentLost) -> list[Command]:
         return []
     commands: list[Command] = []
     for assigned in list(agent.assigned.values()):
+        if planted("no-requeue-on-loss"):
+            break
         key = AttemptKey(assigned.run_id, assigned.invocation_id, assigned.attempt)
         commands += _lose(state, event.agent_id, key, announced=event.announced)
     del state.agents[event.agent_id]
@@ -235,6 +240,10 @@ def _lose(state: MeshState, agent_id: str, key: AttemptKey, *, announced: bool) 
     if run is None or invocation is None:
         return []
     counts = invocation.status is Status.RUNNING and not announced
+    if planted("announced-loss-counted"):
+        counts = True
+    if planted("poison-uncounted"):
+        counts = False
     usage = Usage(duration_ms=state.now_ms - (invocation.started_ms or state.now_ms))
     _charge(state, run, invocation, usage)
     _release(state, invocation)
@@ -303,15 +312,18 @@ def _result(
     """Commits a result once, from whichever attempt it comes first."""
     commands: list[Command] = [AckResult(agent_id, key)]
     found = state.invocation(key.run_id, key.invocation_id)
-    if found is None or found[1].ended or found[0].ended or key.attempt > found[1].attempt:
+    if found is None or found[0].ended or key.attempt > found[1].attempt:
         return commands
     run, invocation = found
+    if invocation.ended and not planted("no-dedupe-of-results"):
+        return commands
     current = invocation.agent == agent_id and invocation.attempt == key.attempt
     if invocation.agent is not None:
         if not current:
             commands.append(StopAttempt(invocation.agent, _key(run, invocation), "an earlier attempt came back"))
         _charge(state, run, invocation, usage)
-        _release(state, invocation)
+        if current or not planted("late-result-keeps-room"):
+            _release(state, invocation)
     invocation.ended_ms = state.now_ms
     finish(run, invocation)
     lineage.follow(state, run, invocation)
@@ -344,7 +356,8 @@ def _attempt_returned(state: MeshState, event: AttemptReturned) -> list[Command]
 def _retry_or_fail(state: MeshState, run: Run, invocation: Invocation, failure: Failure, draw: float) -> list[Command]:
     invocation.failures += 1
     policy = state.step_of(run, invocation).retries
-    if not failure.retryable or invocation.failures > policy.max_retries:
+    spent = invocation.failures > policy.max_retries and not planted("retry-unbounded")
+    if not failure.retryable or spent:
         return _fail(state, run, invocation, failure)
     invocation.failure = failure
     invocation.not_before_ms = state.now_ms + policy.delay_ms_for(invocation.failures, draw)

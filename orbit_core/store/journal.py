@@ -22,8 +22,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from orbit_core.clock import Clock, SystemClock
-from orbit_core.errors import FencedError, InternalError, LimitError, StoreError
+from orbit_core.errors import FencedError, InternalError, LimitError, OutcomeUnknownError, StoreError
 from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS
+from orbit_core.plants import planted
 from orbit_core.store import records
 from orbit_core.store.api import CompactedError, Compare, Get, KeyValue, Put, Store
 from orbit_core.store.backoff import backoff_s
@@ -220,7 +221,7 @@ class JournalWriter:
             record = records.encode(batch)
         seq = self._next_seq
         await self._make_durable(seq, batch.batch_id, record)
-        self._next_seq = seq + 1
+        self._next_seq += 1
         for pending in taken:
             self._queue.popleft()
             if not pending.done.done():
@@ -250,11 +251,16 @@ class JournalWriter:
                 raise self._leadership.fenced()
             try:
                 result = await self._store.txn(
-                    compare=[*self._fence(), Compare.absent(key)],
+                    compare=self._conditions(key),
                     success=[Put(key, record)],
                     failure=[Get(key), Get(self._leadership.key)],
                 )
             except StoreError as error:
+                if planted("unknown-taken-for-written") and isinstance(error, OutcomeUnknownError):
+                    return
+                if planted("unknown-taken-for-lost") and isinstance(error, OutcomeUnknownError):
+                    seq, key = seq + 1, self._keys.journal(seq + 1)
+                    self._next_seq = seq
                 attempt += 1
                 self.stalled = error
                 logger.warning("journal record %d is tried again (%d): %s", seq, attempt, error)
@@ -265,8 +271,14 @@ class JournalWriter:
                 self._read_refusal(seq, batch_id, result.range(0).kvs, result.range(1).kvs)
             return
 
-    def _fence(self) -> tuple[Compare, ...]:
-        return (self._leadership.guard(),)
+    def _conditions(self, key: bytes) -> list[Compare]:
+        """Rule 2."""
+        conditions = [self._leadership.guard(), Compare.absent(key)]
+        if planted("journal-no-fence"):
+            del conditions[0]
+        if planted("journal-sequence-unchecked"):
+            del conditions[-1]
+        return conditions
 
     def _read_refusal(self, seq: int, batch_id: bytes, there: Sequence[KeyValue], election: Sequence[KeyValue]) -> None:
         """Return if the record is there after all and ours; otherwise raise what the refusal means."""

@@ -20,6 +20,7 @@ from typing import Final
 from orbit_core.errors import StoreError
 from orbit_core.ids import content_hash
 from orbit_core.limits import ETCD_TXN_MAX_OPS, ETCD_VALUE_MAX_BYTES
+from orbit_core.plants import planted
 from orbit_core.store.api import Delete, Op, Put, Store
 from orbit_core.store.election import Leadership
 from orbit_core.store.keys import Keys
@@ -87,6 +88,8 @@ class SnapshotWriter:
             "epoch": self._leadership.epoch,
             "body": [body.sha256, len(body.chunks)],
         }
+        if planted("snapshot-truncates-first"):
+            await self._truncate(seq)
         await self._fenced([Put(self._keys.manifest(seq), json.dumps(manifest).encode())])
         revision = await self._delete_older(seq, {part.sha256 for part in (*encoded, body)})
         return SnapshotWritten(seq, len(encoded), len(new), written_bytes, revision)
@@ -126,6 +129,11 @@ class SnapshotWriter:
         for start in range(0, len(unneeded), ETCD_TXN_MAX_OPS):
             spans = unneeded[start : start + ETCD_TXN_MAX_OPS]
             revision = await self._fenced([Delete(span.start, span.end) for span in spans])
+        return await self._truncate(seq) or revision
+
+    async def _truncate(self, seq: int) -> int:
+        """Delete the journal up to `seq`; the last revision that did, 0 when there was nothing to delete."""
+        revision = 0
         first = await self._store.range(self._keys.journal(0), self._keys.journal(seq + 1), limit=1, keys_only=True)
         if first.kvs:
             # In steps, and oldest first: a deletion that is interrupted leaves no hole.
