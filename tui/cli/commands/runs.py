@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 from rich.console import Group
 
 from orbit_core.client import OrbitClient, Run, RunState
-from orbit_core.errors import InvalidRequestError
+from orbit_core.errors import InvalidRequestError, MeshUnreachableError
 from tui.cli import live, tables
 from tui.cli.exits import Exit, Quit
 from tui.cli.output import emit
@@ -97,7 +98,7 @@ def _status(run: Run) -> Group:
 async def _watch(session: Session, client: OrbitClient, run_id: str) -> None:
     try:
         run = await live.follow(client.watch(run_id), session.err, plain=False, now_ms=now_ms)
-    except BaseException:
+    except (asyncio.CancelledError, MeshUnreachableError):
         session.note(f"the run goes on: orbit status -w {run_id}")
         raise
     emit(session, run, table=lambda run: tables.summary(run, now_ms()), name=_id)
