@@ -26,6 +26,9 @@ Floats = NDArray[np.float64]
 _DEMAND: Final = 1.3
 #: Weight of filling what is left, against that of packing all kinds in proportion.
 _FILL_WEIGHT: Final = 0.1
+#: What it costs the plan to give pieces bound to certain models less than their part, over what that part weighs:
+#: a model that is short must not hold up all other pieces, so this times the share of the bound ones is below 1.
+_SHORTFALL_COST: Final = 2.0
 #: Rounds of column generation; some 30 are usual, and the prices of the last round are good ones in any case.
 _ROUNDS_MAX: Final = 200
 _TOLERANCE: Final = 1e-6
@@ -105,10 +108,11 @@ def best_cuts(sizes: Sequence[int], values: Floats, length: int) -> tuple[Floats
 
 
 class _Program:
-    """Maximise: all pieces in proportion, then the thousandths used. Columns are ways to cut one GPU of a model.
+    """Maximise: all pieces in proportion, then the thousandths used.
 
     Rows: for each piece, cut at least in proportion; for each piece, cut at most as many as come; for each model,
-    GPUs used at most as many as there are. Column 0 is the proportion.
+    GPUs used at most as many as there are. Columns: the proportion; for each set of models that pieces are bound
+    to, how far these stay behind it; and all ways to cut one GPU of a model that have been found useful.
     """
 
     def __init__(self, pieces: Sequence[Piece], amounts: Floats, gpus: Mapping[str | None, int]) -> None:
@@ -132,6 +136,14 @@ class _Program:
         count = len(pieces)
         proportion_weight = (1 - _FILL_WEIGHT) * total_milli
         solver.addCol(proportion_weight, 0, _DEMAND, count, list(range(count)), (-whole).tolist())
+        #: Thousandths that all pieces ask for; less, for each set of models, what those bound to it ask for.
+        self._weights = [float(total_milli)]
+        for models in sorted({piece.models for piece in pieces if piece.models}):
+            bound = [index for index, piece in enumerate(pieces) if piece.models == models]
+            weight = float(whole[bound] @ self._milli[bound])
+            self._weights.append(-weight)
+            cost = -_SHORTFALL_COST * (1 - _FILL_WEIGHT) * weight
+            solver.addCol(cost, 0, _DEMAND, len(bound), bound, whole[bound].tolist())
         for row, usable in enumerate(self._usable):
             for index in range(count):
                 if usable[index]:
@@ -158,7 +170,9 @@ class _Program:
         for _ in range(_ROUNDS_MAX):
             self._solver.run()
             solution = self._solver.getSolution()
-            duals, filled = np.array(solution.row_dual), float(solution.col_value[0])
+            duals = np.array(solution.row_dual)
+            packed = np.array(solution.col_value[: len(self._weights)]) @ np.array(self._weights)
+            filled = float(packed) / self._weights[0]
             worth = np.maximum(_FILL_WEIGHT * self._milli - duals[:count] - duals[count : 2 * count], 0)
             missing = [
                 (model, cut)
