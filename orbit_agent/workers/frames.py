@@ -86,8 +86,8 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
 def _decode(body: bytes) -> Frame:
     try:
         frame = json.loads(body)
-    except ValueError as error:
-        raise FrameError(f"not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not JSON that can be read: {error}") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
         raise FrameError("a frame is an object with a type")
     return frame

@@ -111,7 +111,10 @@ class WorkerPool:
         except WorkerStartError as error:
             return _never_started(str(error))
         try:
-            scratch.mkdir(parents=True)
+            try:
+                scratch.mkdir(parents=True)
+            except OSError as error:
+                return _never_started(f"no scratch directory can be made: {error}")
             return await worker.attempt(call, scratch, on_object, self._services)
         except BaseException:
             worker.kill("abandoned", "nobody waits for this attempt any more", retryable=True)
@@ -156,7 +159,7 @@ class WorkerPool:
     async def _make_room(self) -> None:
         """Ends the process that has been idle longest where there would be more than `size` of them."""
         while self._idle and len(self._idle) + len(self._busy) >= self._size:
-            await self._discard(self._idle.pop(0))
+            await asyncio.shield(self._chore(self._discard(self._idle.pop(0))))
 
     async def _start_worker(self) -> WorkerProcess:
         return await WorkerProcess.spawn(self._root / f"worker-{next(self._numbers)}", self._root)

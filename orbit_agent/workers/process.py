@@ -68,18 +68,23 @@ class WorkerProcess:
     @classmethod
     async def spawn(cls, home: Path, scratch_root: Path) -> WorkerProcess:
         """A process that is ready for its first attempt. Raises `WorkerStartError`."""
-        os.makedirs(home)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
+        try:
+            os.makedirs(home)
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise WorkerStartError(f"a worker process cannot be started: {error}") from error
+        try:
+            with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-P", "-m", "orbit_agent.workers.child", str(theirs.fileno()), str(os.getpid()),
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                     pass_fds=[theirs.fileno()], start_new_session=True, cwd=home, env=_environment(home, scratch_root),
                 )  # fmt: skip
-            except OSError as error:
-                ours.close()
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
                 raise WorkerStartError(f"a worker process cannot be started: {error}") from error
+            raise
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         worker = cls(home, process, reader, writer)
         assert process.stdout is not None and process.stderr is not None
@@ -110,19 +115,27 @@ class WorkerProcess:
 
         Raises only what `on_object` raises.
         """
-        serving = self.serving = Serving(call, scratch, services, self.writer)
+        serving = Serving(call, scratch, services, self.writer)
+        try:
+            opening = serving.opening()
+        except (TypeError, ValueError, RecursionError, frames.FrameError) as error:
+            return serving.died("invalid-input", f"config or input cannot be sent as JSON: {error}", False)
+        self.serving = serving
         self.served += 1
         self.last_satellite = call.satellite
         deadline = asyncio.timeout(call.timeout_s)
         try:
             async with deadline:
-                result = await serving.until_result(self.reader, on_object)
+                result = await serving.until_result(opening, self.reader, on_object)
         except TimeoutError:
             if not deadline.expired():
                 raise
             result = None
             await self._dump_stacks()
             self.kill("timeout", f"the attempt took longer than its timeout of {call.timeout_s:g} s", retryable=True)
+        except frames.FrameError as error:
+            result = None
+            self.kill("invalid-result", f"what the satellite gave cannot be read: {error}", retryable=False)
         finally:
             await serving.close()
         if result is None:

@@ -51,20 +51,26 @@ class Serving:
         self._log_records = 0
         self._requests: set[asyncio.Task[None]] = set()
 
-    async def until_result(self, reader: asyncio.StreamReader, on_object: OnObject) -> frames.Frame | None:
-        """The `result` frame, or None when the process has ended without one."""
+    def opening(self) -> bytes:
+        """The frame that begins the attempt. Raises what `frames.encode` raises."""
+        return frames.encode(_call_frame(self.call, self._scratch))
+
+    async def until_result(
+        self, opening: bytes, reader: asyncio.StreamReader, on_object: OnObject
+    ) -> frames.Frame | None:
+        """The `result` frame, or None when the process has ended without one. Raises `FrameError`."""
         try:
-            await self._send(_call_frame(self.call, self._scratch))
+            await self._send(opening)
             return await self._converse(reader, on_object)
         finally:
             self._ended_s = time.monotonic()
 
     async def _converse(self, reader: asyncio.StreamReader, on_object: OnObject) -> frames.Frame | None:
-        while (frame := await _next(reader)) is not None:
+        while (frame := await frames.read_async(reader)) is not None:
             match frame["t"]:
                 case "object":
                     await on_object(frame["value"])
-                    await self._send({"t": "ack", "size": frame["size"]})
+                    await self._send(frames.encode({"t": "ack", "size": frame["size"]}))
                 case "log":
                     self._log(_level(frame["level"]), frame["source"], frame["message"], frame["time-ms"])
                 case "usage":
@@ -76,8 +82,8 @@ class Serving:
                     task.add_done_callback(self._requests.discard)
                 case "result":
                     return frame
-                case _:
-                    return None
+                case unknown:
+                    raise frames.FrameError(f"a frame of type {unknown!r} was not expected")
         return None
 
     def output(self, source: str, line: str) -> None:
@@ -127,10 +133,10 @@ class Serving:
         text = self._redactor.text(text)
         return self._services.redact(text) if self._services.redact is not None else text
 
-    async def _send(self, frame: frames.Frame) -> None:
+    async def _send(self, data: bytes) -> None:
         # A process that died between two frames is noticed by whoever reads.
         with contextlib.suppress(ConnectionError):
-            self._writer.write(frames.encode(frame))
+            self._writer.write(data)
             await self._writer.drain()
 
     async def _answer(self, request: frames.Frame) -> None:
@@ -138,7 +144,7 @@ class Serving:
             answer = {"value": await self._perform(request)}
         except Exception as error:
             answer = {"error": _error_json(error)}
-        await self._send({"t": "reply", "id": request["id"], **answer})
+        await self._send(frames.encode({"t": "reply", "id": request["id"], **answer}))
 
     async def _perform(self, request: frames.Frame) -> Any:
         match request["op"]:
@@ -194,13 +200,6 @@ def _error_json(error: Exception) -> frames.Frame:
         case _:
             return {"code": "internal", "message": f"{type(error).__name__}: {error}", "permanent": False}
     return {"code": code, "message": str(error), "permanent": permanent}
-
-
-async def _next(reader: asyncio.StreamReader) -> frames.Frame | None:
-    try:
-        return await frames.read_async(reader)
-    except frames.FrameError:
-        return None  # nothing more can be understood of this process
 
 
 def _now_ms() -> int:

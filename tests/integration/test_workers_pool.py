@@ -129,6 +129,12 @@ class Mischief(Satellite):
     async def do_nan(self, config, given, context):
         return [{"a": float("nan")}]
 
+    async def do_deep(self, config, given, context):
+        value = {}
+        for _ in range(given["levels"]):
+            value = {"a": value}
+        return [value]
+
     async def do_huge(self, config, given, context):
         return [{"a": "x" * (65 * 1024 * 1024)}]
 
@@ -377,6 +383,19 @@ async def test_failures_carry_code_message_and_whether_to_retry(
     assert (outcome.status, outcome.code, outcome.retryable) == ("failed", code, retryable)
     assert message in outcome.message
     assert mesh.objects == []
+
+
+async def test_objects_that_nest_too_deep_are_refused_at_any_depth(mesh: Mesh) -> None:
+    codes = set()
+    for levels in (100, 900, 950, 960, 970, 980, 990, 1_000, 5_000):
+        outcome = await mesh.run(call("deep", levels=levels))
+        codes.add((outcome.code, outcome.retryable))
+    assert codes == {("", False), ("invalid-result", False)}
+
+
+async def test_a_call_that_json_cannot_hold_is_refused_before_it_is_sent(mesh: Mesh) -> None:
+    outcome = await mesh.run(call("who", number=float("nan")))
+    assert (outcome.code, outcome.retryable) == ("invalid-input", False)
 
 
 async def test_config_and_input_that_do_not_fit_name_every_field(mesh: Mesh) -> None:

@@ -5,6 +5,7 @@ Nothing is ever fetched: `standard` runs only with a folder of model artefacts, 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -30,7 +31,7 @@ def parse(path: Path, tier: Literal["standard", "native"], *, ocr: Ocr, language
             "docling with its models", f"install docling-full on it and name the models' folder in {ARTIFACTS_VARIABLE}"
         )
     if not has_native():
-        raise unavailable("docling", "install docling-slim[convert-core,format-pdf] on it")
+        raise unavailable("docling", "install orbit-mesh[docling] on it")
 
     from docling.datamodel.base_models import ConversionStatus  # pyright: ignore[reportMissingImports]
 
@@ -46,7 +47,9 @@ def parse(path: Path, tier: Literal["standard", "native"], *, ocr: Ocr, language
     )
 
 
+@functools.cache
 def _converter(tier: Literal["standard", "native"], ocr: Ocr, language: str) -> Any:
+    """One for the process: loading the models takes seconds."""
     from docling.datamodel.base_models import InputFormat  # pyright: ignore[reportMissingImports]
     from docling.datamodel.pipeline_options import (  # pyright: ignore[reportMissingImports]
         NativePdfPipelineOptions,
@@ -67,7 +70,12 @@ def _converter(tier: Literal["standard", "native"], ocr: Ocr, language: str) -> 
         options.ocr_options.force_full_page_ocr = ocr == "always"
         options.ocr_options.lang = [language]
         option = PdfFormatOption(pipeline_options=options)
-    return DocumentConverter(allowed_formats=[InputFormat.PDF], format_options={InputFormat.PDF: option})
+    converter = DocumentConverter(allowed_formats=[InputFormat.PDF], format_options={InputFormat.PDF: option})
+    try:
+        converter.initialize_pipeline(InputFormat.PDF)
+    except Exception as error:  # docling lets through whatever its models' libraries raise
+        raise unavailable(f"usable pipeline {tier!r} of docling", f"{type(error).__name__}: {error}") from error
+    return converter
 
 
 def _artifacts() -> Path | None:
