@@ -34,7 +34,7 @@ from orbit_core.client.types import (
     Validation,
 )
 from orbit_core.clock import Clock
-from orbit_core.errors import FieldViolation, InvalidRequestError, LimitError
+from orbit_core.errors import InvalidRequestError, LimitError
 from orbit_core.limits import PAGE_DEFAULT, PAGE_MAX, SPEC_MAX_BYTES
 from orbit_core.pb.orbit.v1 import agents_pb2 as agents_pb
 from orbit_core.pb.orbit.v1 import agents_pb2_grpc, clusters_pb2_grpc, runs_pb2_grpc, secrets_pb2_grpc
@@ -318,9 +318,7 @@ def _content(file: str | Path | bytes, file_name: str) -> tuple[bytes, str]:
             content, name = Path(file).read_bytes(), file_name or str(file)
         except OSError as error:
             raise InvalidRequestError(
-                f"{file} cannot be read: {error.strerror}",
-                violations=[FieldViolation("file", str(error.strerror))],
-                remedy="name a cluster file",
+                f"{file} cannot be read: {error.strerror}", remedy="name a cluster file"
             ) from error
     if len(content) > SPEC_MAX_BYTES:
         raise LimitError(

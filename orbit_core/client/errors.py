@@ -66,6 +66,9 @@ def from_rpc_error(error: grpc.RpcError) -> OrbitError:
         return from_status(status)
     name = error.code().name
     message = error.details() or name.lower().replace("_", " ")
+    if name == "UNAVAILABLE":
+        # gRPC tells how it came to know; the last part is what happened: `Connection refused`.
+        message = message.rpartition(": ")[2]
     if name == "UNIMPLEMENTED":
         return PreconditionError(
             f"the coordinator does not know this call: {message}",

@@ -61,6 +61,7 @@ def orbit() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code. Nothing is raised."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own remarks on broken connections; before its import
     from tui.cli.exits import report
 
     try:

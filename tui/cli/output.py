@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from rich.console import RenderableType
+from rich.text import Text
 
 from orbit_core.client import to_json
 from tui.cli.session import Session
@@ -32,7 +33,10 @@ def emit(
             items: Sequence[Any] = value if isinstance(value, (list, tuple)) else [value]
             session.out.file.writelines(f"{name(item)}\n" for item in items)
         case "table":
-            session.out.print(table(value))
+            shown = table(value)
+            if isinstance(shown, str):
+                shown = Text(shown)  # what looks like markup is text
+            session.out.print(shown, soft_wrap=isinstance(shown, Text))
 
 
 def emit_line(session: Session, value: Any) -> None:

@@ -14,7 +14,7 @@ from tui.cli.session import Session, mesh_command, output_options
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def agents(session: Session, include_lost: bool) -> None:
-    """List agents: state, price, what they have and what runs there now."""
+    """List agents: state, price, hardware, what runs now."""
     async with session.client() as client:
         found = await client.agents(include_lost=include_lost)
     emit(session, found, table=tables.agents, name=lambda agent: agent.agent_id)
@@ -25,7 +25,10 @@ async def agents(session: Session, include_lost: bool) -> None:
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def drain(session: Session, agent_id: str) -> None:
-    """Let AGENT take no more work, finish what fits and hand back the rest."""
+    """Let an agent take no more work.
+
+    It finishes what fits and hands back the rest.
+    """
     async with session.client() as client:
         agent = await client.drain(agent_id)
     emit(session, agent, table=lambda agent: tables.agents([agent]), name=lambda agent: agent.agent_id)

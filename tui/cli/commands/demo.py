@@ -18,9 +18,10 @@ from tui.mesh.signals import until_signalled
 @click.option("--keep", is_flag=True, help="Leave the mesh running at the end, until Ctrl-C.")
 @click.option("--plain", is_flag=True, help="Lines instead of moving bars.")
 def demo(documents: int, model: str, keep: bool, plain: bool) -> None:
-    """Read a bucket of quarterly reports with a language model, on a mesh of three agents, on this machine.
+    """Show the whole job on a mesh of three agents, in a minute.
 
-    Starts everything that it needs, on loopback only, and leaves nothing behind. 1 unless all went as it should.
+    A bucket of quarterly reports is read by a language model, and what they say is posted to a webhook. Starts
+    everything that it needs, on loopback only, and leaves nothing behind. Ends with 1 unless all went as it should.
     """
     try:
         import fpdf  # noqa: F401  # pyright: ignore[reportUnusedImport]

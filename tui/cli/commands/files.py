@@ -10,7 +10,7 @@ import click
 from rich.text import Text
 
 from orbit_core.client import Diagnostic, Validation
-from orbit_core.errors import FieldViolation, InvalidRequestError
+from orbit_core.errors import InvalidRequestError
 from tui.cli.exits import Exit, Quit
 from tui.cli.output import emit
 from tui.cli.session import Session, mesh_command, now_ms, output_options
@@ -22,10 +22,11 @@ from tui.cli.words import ago, plural, span
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def validate(session: Session, files: tuple[Path, ...]) -> None:
-    """Check cluster files: every problem at once, as FILE:LINE:COLUMN: error: PATH: MESSAGE.
+    """Check cluster files, and tell every problem at once.
 
-    Works without a mesh, against the satellites that are installed here; with --address against the mesh's.
-    Ends with 3 where a file is not valid. FILE may be `-` for standard input.
+    Each is a line: FILE:LINE:COLUMN: error: PATH: MESSAGE. Works without a mesh, against the satellites that are
+    installed here; with --address against the mesh's. Ends with 3 where a file is not valid. FILE may be `-` for
+    standard input.
     """
     found = [await _validate_one(session, file) for file in files]
     emit(session, found, table=_lines, name=lambda each: each.identifier)
@@ -39,7 +40,9 @@ async def validate(session: Session, files: tuple[Path, ...]) -> None:
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def submit(session: Session, file: Path, request_id: str | None) -> None:
-    """Store a cluster file and arm its triggers. Secrets that it spells out move into the vault."""
+    """Store a cluster file and arm its triggers.
+
+    Secrets that it spells out move into the vault."""
     content, name = read(file)
     async with session.client() as client:
         submission = await client.submit(content, file_name=name, request_id=request_id)
@@ -68,9 +71,7 @@ def read(file: Path) -> tuple[bytes, str]:
         return file.read_bytes(), str(file)
     except OSError as error:
         raise InvalidRequestError(
-            f"{file} cannot be read: {error.strerror}",
-            violations=[FieldViolation("FILE", str(error.strerror))],
-            remedy="name a cluster file; the README has one to start from",
+            f"{file} cannot be read: {error.strerror}", remedy="name a cluster file; the README has one to start from"
         ) from error
 
 

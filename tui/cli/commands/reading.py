@@ -25,7 +25,7 @@ _LEVEL_STYLES = {"error": "red", "warning": "yellow", "debug": "dim"}
 async def results(
     session: Session, run_id: str | None, follow: bool, steps: tuple[str, ...], failed: bool, values: bool
 ) -> None:
-    """Show the objects that a run's lineages ended with, and the errors of those that failed.
+    """Show what a run's lineages ended with: objects and errors.
 
     RUN is the newest one, unless named. With --follow, -o json is one object a line, as they come.
     """
@@ -57,7 +57,10 @@ async def results(
 @output_options("table", "json")
 @mesh_command
 async def logs(session: Session, run_id: str | None, follow: bool, step: str, invocation: str) -> None:
-    """Show what a run's satellites logged. RUN is the newest one, unless named; JSON is one record a line."""
+    """Show what a run's satellites logged.
+
+    RUN is the newest one, unless named. JSON is one record a line.
+    """
     async with session.client() as client:
         run_id = await newest_run(client, run_id)
         async for record in client.logs(run_id, follow=follow, step=step, invocation_id=invocation):

@@ -63,7 +63,7 @@ async def runs(session: Session, cluster: str, states: tuple[RunState, ...], lim
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def status(session: Session, run_id: str | None, watch: bool) -> None:
-    """Show a run (the newest one, unless named): progress by step, SLA, cost."""
+    """Show a run: progress by step, SLA, cost. It is the newest one, unless named."""
     async with session.client() as client:
         run_id = await newest_run(client, run_id)
         if watch:
@@ -79,7 +79,10 @@ async def status(session: Session, run_id: str | None, watch: bool) -> None:
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def cancel(session: Session, run_id: str, reason: str) -> None:
-    """End a run now: attempts are stopped, late results dropped, failure steps not run."""
+    """End a run now.
+
+    Attempts are stopped, late results dropped, failure steps not run.
+    """
     async with session.client() as client:
         run = await client.cancel(run_id, reason=reason)
     emit(session, run, table=_status, name=_id)

@@ -16,7 +16,7 @@ from tui.cli.session import Session, mesh_command, output_options
 
 @click.group()
 def secrets() -> None:
-    """Set, list and delete secrets of a cluster. Values go in and never come out."""
+    """Set, list and delete secrets; values never come out."""
 
 
 @secrets.command("set")

@@ -54,10 +54,10 @@ def up(
     context: str,
     allow_private_addresses: bool,
 ) -> None:
-    """Keep a mesh running in the foreground: etcd, coordinators and agents on this machine.
+    """Keep a mesh on this machine running in the foreground.
 
-    Other terminals find it by themselves. Ctrl-C ends it; a second Ctrl-C does not wait for what runs.
-    ORBIT_ETCD_ENDPOINTS names an etcd of your own.
+    That is etcd, coordinators and agents, as child processes. Other terminals find it by themselves. Ctrl-C ends it;
+    a second Ctrl-C does not wait for what runs. ORBIT_ETCD_ENDPOINTS names an etcd of your own.
     """
     session = Session()
     host, port = _host_and_port(listen)
