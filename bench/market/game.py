@@ -9,7 +9,7 @@ an earlier one; the whole tick is paid; work is done in what the restart leaves 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orbit_core.sched.market import Choice, Holding, MarketView, Pool
+
+_CRUMB_S = 1e-6  # what sums of floats may leave of a job that is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,8 @@ class Game:
 
     def step(self, policy: Policy) -> None:
         """One tick: losses, asks, the choice, the bill, the work."""
-        self._lose_spot()
         asked: set[str] = set()
-        choice = policy.decide(self._view(asked))
+        choice = policy.decide(self.view(asked))
         while choice.kind == "ask":
             pool = choice.pool or self._here()
             if pool in asked:
@@ -128,7 +129,7 @@ class Game:
             asked.add(pool)
             self._asks += 1
             self._cost_usd += self._job.ask_usd
-            choice = policy.decide(self._view(asked))
+            choice = policy.decide(self.view(asked))
         self._apply(choice, asked)
         self._run()
         self._tick += 1
@@ -157,10 +158,12 @@ class Game:
     def _zone(self, name: str) -> Zone:
         return self._market.zones[self._index[name]]
 
-    def _known(self, name: str, asked: set[str]) -> bool:
+    def _known(self, name: str, asked: Collection[str]) -> bool:
         return not self._job.hidden or name == self._held.pool or name in asked
 
-    def _view(self, asked: set[str]) -> MarketView:
+    def view(self, asked: Collection[str] = ()) -> MarketView:
+        """What the policy is shown in this tick, once it has asked these pools."""
+        self._lose_spot()
         moved = self._held.pool is not None
         pools = tuple(
             Pool(
@@ -222,7 +225,7 @@ class Game:
         self._cost_usd += price * tick_s / 3600.0
         restarting_s = min(self._restart_left_s, tick_s)
         working_s = tick_s - restarting_s
-        if self._work_left_s <= working_s:
+        if self._work_left_s <= working_s + _CRUMB_S:
             self._finished_s = self._tick * tick_s + restarting_s + self._work_left_s
             self._work_left_s = 0.0
             return
@@ -247,4 +250,4 @@ def play(policy: Policy, market: Market, job: Job, *, watch: Callable[[Game], No
 
 def feasible(job: Job, tick_s: float) -> bool:
     """Whether on-demand alone, started at once, meets the deadline."""
-    return math.ceil((job.work_s + job.restart_s) / tick_s - 1e-9) <= job.ticks(tick_s)
+    return math.ceil((job.work_s + job.restart_s) / tick_s) <= job.ticks(tick_s)

@@ -75,6 +75,8 @@ class Chooser:
         self._ages_h = np.array([belief.age_h for belief in self._beliefs])
         # Believed up, or not known: then what is asked is what it is like if it is up.
         self._as_up = np.array([belief.up >= 0.5 or not belief.known for belief in self._beliefs])
+        # Nobody tells when a pool that must be asked comes up: within a step, only what is seen counts.
+        self._seen = np.array([belief.known for belief in self._beliefs])
         self._alone = self._many and not bool(self._as_up.any())
         self._now = self._entries(self._time_h, self._slack_h, self._ages_h) if self._many else None
 
@@ -251,7 +253,7 @@ class Chooser:
             return math.fsum(odds * value for odds, value in branches)
         goes = self._prior.up.ends_each(self._ages_h, after_h, self._habits_up)
         comes = self._prior.down.ends_each(self._ages_h, after_h, self._habits_down * self._pace())
-        odds_up = np.where(self._as_up, self._up * (1.0 - goes), comes)
+        odds_up = np.where(self._as_up, self._up * (1.0 - goes), comes) * self._seen
         ages_h = np.where(self._as_up, self._ages_h + after_h, 0.0)
         entries = self._entries(time_h, slack_h, ages_h)
         entries[self._here] = _NEVER

@@ -8,13 +8,13 @@ from orbit_core.errors import PreconditionError
 from orbit_core.sched._market.habits import MarketMemory, PoolMemory, Together
 from orbit_core.sched._market.plan import Plan
 from orbit_core.sched._market.prior import MarketPrior
-from orbit_core.sched._market.values import PoolTerms, Problem
+from orbit_core.sched._market.problem import PoolTerms, Problem
 
 _VERSION = 1
 _POOL = struct.Struct("<b8d")
 _PLAN = struct.Struct("<4d2I2d")
 _TOGETHER = struct.Struct("<5d")
-_TERMS = struct.Struct("<6d")
+_TERMS = struct.Struct("<8d")
 _LENGTH = struct.Struct("<H")
 _UPS = {None: -1, False: 0, True: 1}
 
@@ -59,7 +59,16 @@ def encode(memory: MarketMemory, plan: Plan | None) -> bytes:
         for name, terms in zip(plan.names, problem.pools, strict=True):
             parts.append(_text(name))
             parts.append(
-                _TERMS.pack(terms.spot, terms.on_demand, terms.habit_up, terms.habit_down, terms.move, terms.move_h)
+                _TERMS.pack(
+                    terms.spot,
+                    terms.on_demand,
+                    terms.habit_up,
+                    terms.habit_down,
+                    terms.move,
+                    terms.move_h,
+                    terms.share_up,
+                    terms.back_per_h,
+                )
             )
     return b"".join(parts)
 

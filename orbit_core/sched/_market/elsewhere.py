@@ -7,12 +7,13 @@ slower they come back then. What is known of them *now* is not used here: that i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orbit_core.sched._market.prior import FINE_AGES_H, HORIZON_H, MarketPrior
+from orbit_core.sched._market.prior import FINE_AGES_H, HORIZON_H
+from orbit_core.sched._market.problem import Problem
 
 Array = NDArray[np.float32]
 
@@ -20,35 +21,25 @@ Array = NDArray[np.float32]
 class Elsewhere:
     """Arrivals and stationary shares of all pools, applied to [pool, age, slack] values of being in one.
 
-    `habits`: (up, down) of each pool. `proven`: the index of the age at which a pool that came up elsewhere counts
-    as worth leaving something for.
+    `proven`: the index of the age at which a pool that came up elsewhere counts as worth leaving something for.
     """
 
-    def __init__(
-        self,
-        prior: MarketPrior,
-        habits: Sequence[tuple[float, float]],
-        ages_h: NDArray[np.float64],
-        proven: int,
-        step_h: float,
-        crunch: float,
-        relief: float,
-    ) -> None:
-        self._crunch = np.float32(crunch)
+    def __init__(self, problem: Problem, ages_h: NDArray[np.float64], proven: int) -> None:
+        prior, pools, step_h = problem.prior, problem.pools, problem.step_h
+        self._crunch = np.float32(problem.crunch)
         self._proven_age = proven
-        self._pools = range(len(habits))
-        self._share = np.zeros(len(habits), np.float32)
-        self._age_odds = np.zeros((len(habits), len(ages_h), 1), np.float32)
-        self._fresh_odds = np.zeros(len(habits), np.float32)
-        self._proven_odds = np.zeros(len(habits), np.float32)
-        for pool, (up, down) in enumerate(habits):
-            mean_up_h, mean_down_h = prior.up.mean_h(up), prior.down.mean_h(down)
-            flow_per_h = 1.0 / (mean_up_h + mean_down_h)
-            self._share[pool] = mean_up_h * flow_per_h
-            self._age_odds[pool, :, 0] = _spread(prior.up.survival(FINE_AGES_H, up), ages_h)
-            self._fresh_odds[pool] = 1.0 - np.exp(-relief * step_h / mean_down_h)
-            reaches = float(prior.up.survival(ages_h[proven : proven + 1], up)[0])
-            self._proven_odds[pool] = 1.0 - np.exp(-step_h * flow_per_h * reaches)
+        self._pools = range(len(pools))
+        self._share = np.array([pool.share_up for pool in pools], np.float32)
+        self._fresh_odds = np.array(
+            [1.0 - math.exp(-problem.relief * step_h * pool.back_per_h) for pool in pools], np.float32
+        )
+        self._age_odds = np.zeros((len(pools), len(ages_h), 1), np.float32)
+        self._proven_odds = np.zeros(len(pools), np.float32)
+        for index, pool in enumerate(pools):
+            cycle_h = prior.up.mean_h(pool.habit_up) + prior.down.mean_h(pool.habit_down)
+            self._age_odds[index, :, 0] = _spread(prior.up.survival(FINE_AGES_H, pool.habit_up), ages_h)
+            reaches = float(prior.up.survival(ages_h[proven : proven + 1], pool.habit_up)[0])
+            self._proven_odds[index] = 1.0 - math.exp(-step_h / cycle_h * reaches)
 
     def after_loss(self, stranded: Array, entry: Array) -> Array:
         """Spot was just lost: the best other pool that is up, or `stranded` [pool, 1, slack]."""

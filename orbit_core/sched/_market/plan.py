@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from orbit_core.sched._market.habits import MarketMemory
+from orbit_core.sched._market.habits import Habit, MarketMemory, PoolMemory
 from orbit_core.sched._market.prior import MarketPrior
+from orbit_core.sched._market.problem import PoolTerms, Problem
 from orbit_core.sched._market.safety import ticks_left
-from orbit_core.sched._market.values import PoolTerms, Problem, Values
+from orbit_core.sched._market.values import Values
 from orbit_core.sched._market.view import MarketView
 
 _HOUR_S = 3600.0
@@ -22,7 +23,9 @@ _HABIT_GRID = 0.2  # habits are rounded to powers of e^0.2: an error of 10 % in 
 _PRICE_GRID = 0.02
 _HABIT_DRIFT = 0.3  # how far beliefs may move, in logarithms, before the values are worked out again
 _PRICE_DRIFT = 0.05
-_PATIENCE_H = 4.0  # with many pools something always moves a little: no more often than this
+_BACK_GRID, _BACK_DRIFT = 0.3, 0.6
+_SOON_H = 1.0
+_PATIENCE_H = (1.0, 4.0)  # no more often than this with one pool, with several: something always moves a little
 _TABLE_CELLS = 300_000  # (time, slack) cells × pools
 _CELLS = (12_000, 90_000)  # cells for many pools, and for one
 
@@ -40,7 +43,7 @@ class Plan:
 def refreshed(plan: Plan | None, view: MarketView, memory: MarketMemory, prior: MarketPrior) -> Plan:
     """`plan`, or a new one where it no longer fits what is seen and believed."""
     if plan is not None and _covers(plan, view):
-        patience_h = _PATIENCE_H if len(view.pools) > 1 else 0.0
+        patience_h = _PATIENCE_H[len(view.pools) > 1]
         if view.now_s - plan.made_s < patience_h * _HOUR_S:
             return plan
         terms = _terms(view, memory, prior)
@@ -92,6 +95,9 @@ def _terms(view: MarketView, memory: MarketMemory, prior: MarketPrior) -> list[P
     terms: list[PoolTerms] = []
     for pool in view.pools:
         habit = memory.habit(pool.name, prior)
+        share_up, back_per_h = 0.0, 1.0  # a pool by itself is nobody's elsewhere
+        if len(view.pools) > 1:
+            share_up, back_per_h = _prospects(memory.pools[pool.name], habit, prior)
         here = pool.name == view.holding.pool
         # Nobody says what a move back to the present pool would cost: as much as the others, then.
         terms.append(
@@ -102,9 +108,23 @@ def _terms(view: MarketView, memory: MarketMemory, prior: MarketPrior) -> list[P
                 habit_down=habit.down,
                 move=(typical_move if here else pool.move_usd) / unit,
                 move_h=(typical_move_s if here else pool.move_s) / _HOUR_S,
+                share_up=share_up,
+                back_per_h=back_per_h,
             )
         )
     return terms
+
+
+def _prospects(seen: PoolMemory, habit: Habit, prior: MarketPrior) -> tuple[float, float]:
+    """How likely the pool is up when it is needed, and how fast it comes up: between the long run and now."""
+    share, back_per_h = prior.share_up(habit.up, habit.down), 1.0 / prior.down.mean_h(habit.down)
+    if seen.up is None:
+        return share, back_per_h
+    if not seen.up:
+        # One that has been down for long will not soon be back, whatever the long run says.
+        soon_h = seen.age_h + _SOON_H
+        back_per_h = min(back_per_h, habit.down * prior.down.expected(soon_h, soon_h + 1.0))
+    return (share + float(seen.up)) / 2, back_per_h
 
 
 def _rounded(term: PoolTerms) -> PoolTerms:
@@ -115,6 +135,8 @@ def _rounded(term: PoolTerms) -> PoolTerms:
         habit_down=_on_grid(term.habit_down, _HABIT_GRID),
         move=term.move,
         move_h=term.move_h,
+        share_up=round(term.share_up, 2),
+        back_per_h=_on_grid(term.back_per_h, _BACK_GRID),
     )
 
 
@@ -139,6 +161,7 @@ def _moved(old: PoolTerms, new: PoolTerms) -> bool:
     return (
         _apart(old.habit_up, new.habit_up) > _HABIT_DRIFT
         or _apart(old.habit_down, new.habit_down) > _HABIT_DRIFT
+        or _apart(old.back_per_h, new.back_per_h) > _BACK_DRIFT
         or _apart(old.spot, new.spot) > _PRICE_DRIFT
         or _apart(old.on_demand, new.on_demand) > _PRICE_DRIFT
         or abs(old.move - new.move) > 0.1 * max(old.move, new.move)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,13 @@ class Curve:
 
     def mean_h(self, habit: float) -> float:
         """How long the state lasts on average; no run is followed beyond `HORIZON_H`."""
-        return float(np.trapezoid(self.survival(FINE_AGES_H, habit), FINE_AGES_H))
+        # A tenth of a percent apart is the same habit: what was learnt a moment ago moves it by less.
+        return _mean_h(self, round(math.log(habit), 3))
+
+
+@lru_cache(maxsize=4_096)
+def _mean_h(curve: Curve, log_habit: float) -> float:
+    return float(np.trapezoid(curve.survival(FINE_AGES_H, math.exp(log_habit)), FINE_AGES_H))
 
 
 @dataclass(frozen=True, slots=True)

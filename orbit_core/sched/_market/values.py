@@ -13,13 +13,12 @@ Only the recursion and the reading of its tables live here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from orbit_core.sched._market.elsewhere import Elsewhere
-from orbit_core.sched._market.prior import Curve, MarketPrior
+from orbit_core.sched._market.prior import Curve
+from orbit_core.sched._market.problem import Problem
 
 Array = NDArray[np.float32]
 
@@ -27,32 +26,6 @@ _FEW_POOLS_AGES_H = (0.0, 0.1, 0.25, 0.6, 1.5, 4.0, 10.0, 24.0)
 _MANY_POOLS_AGES_H = (0.0, 0.2, 0.7, 2.0, 6.0, 18.0)
 _PROVEN = 2  # the age point at which a pool that came up elsewhere counts as worth a change
 _FAR = np.float32(1e6)  # instead of infinity, so that shares of it stay numbers
-
-
-@dataclass(frozen=True, slots=True)
-class PoolTerms:
-    """One pool as the recursion sees it: prices in reference hours, habits, what a move to it costs."""
-
-    spot: float
-    on_demand: float
-    habit_up: float
-    habit_down: float
-    move: float
-    move_h: float
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What the values depend on. `time_steps` and `slack_steps` bound the states that can occur."""
-
-    prior: MarketPrior
-    pools: tuple[PoolTerms, ...]
-    restart_h: float
-    step_h: float
-    time_steps: int
-    slack_steps: int
-    crunch: float
-    relief: float
 
 
 class Values:
@@ -72,31 +45,32 @@ class Values:
         _Recursion(self).run()
 
     def at(self, table: Array, time_h: float, slack_h: float, pool: int, age_h: float) -> float:
-        """One value, interpolated in time, slack and age; beyond the tables, their edge."""
-        time, time_share, slack, slack_share = self._place(time_h, slack_h)
+        """One value, interpolated in work, slack and age; beyond the tables, their edge."""
+        corners = self._corners(time_h, slack_h)
+        if corners is None:
+            return 0.0
         age, age_share = age_point(self.ages_h, age_h)
-        near = table[time : time + 2, pool, age : age + 2, slack : slack + 2].tolist()
-        early, late = near[0], near[-1]
-        low = _line(early[0], slack_share) + (_line(late[0], slack_share) - _line(early[0], slack_share)) * time_share
-        old = (
-            _line(early[-1], slack_share) + (_line(late[-1], slack_share) - _line(early[-1], slack_share)) * time_share
-        )
-        return low + (old - low) * age_share
+        young = old = 0.0
+        for time, slack, weight in corners:
+            ages = table[time, pool, age : age + 2, slack].tolist()
+            young += weight * ages[0]
+            old += weight * ages[-1]
+        return young + (old - young) * age_share
 
     def at_all(
         self, table: Array, time_h: float, slack_h: float, ages: tuple[NDArray[np.intp], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
         """The values of all pools at once, each at its own age: `ages` as `age_points` gives them."""
-        time, time_share, slack, slack_share = self._place(time_h, slack_h)
-        near = table[time : time + 2, :, :, slack : slack + 2]
-        point = near[0] + (near[-1] - near[0]) * time_share
-        line = point[..., 0] + (point[..., -1] - point[..., 0]) * slack_share
-        if line.shape[1] == 1:
-            return line[:, 0].astype(np.float64)
-        pools = np.arange(len(line))
+        corners = self._corners(time_h, slack_h)
+        point = np.zeros(table.shape[1:3])
+        for time, slack, weight in corners or ():
+            point += weight * table[time, :, :, slack]
+        if point.shape[1] == 1:
+            return point[:, 0]
+        pools = np.arange(len(point))
         below, share = ages
-        low = line[pools, below]
-        return low + (line[pools, below + 1] - low) * share
+        low = point[pools, below]
+        return low + (point[pools, below + 1] - low) * share
 
     def age_points(self, ages_h: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """The places of many ages on the grid."""
@@ -104,21 +78,31 @@ class Values:
         share = (ages_h - self.ages_h[below]) / (self.ages_h[below + 1] - self.ages_h[below])
         return below, np.clip(share, 0.0, 1.0)
 
-    def _place(self, time_h: float, slack_h: float) -> tuple[int, float, int, float]:
+    def _corners(self, time_h: float, slack_h: float) -> list[tuple[int, int, float]] | None:
+        """Table entries around a state and their weights; None when no work is left.
+
+        Neighbours in slack are taken at equal work, not at equal time: work is what most of the cost hangs on.
+        """
         problem = self.problem
-        time, time_share = _between(time_h / problem.step_h, problem.time_steps)
+        if time_h - slack_h - problem.restart_h <= 1e-9:
+            return None
         slack, slack_share = _between(slack_h / problem.step_h, problem.slack_steps)
-        return time, time_share, slack, slack_share
-
-
-def _line(ends: list[float], share: float) -> float:
-    return ends[0] + (ends[-1] - ends[0]) * share
+        last = problem.time_steps
+        time = min(max((time_h - slack_h) / problem.step_h + slack, 0.0), float(last))
+        whole = int(time)
+        share = time - whole
+        near, far = 1.0 - slack_share, slack_share
+        return [
+            (whole, slack, near * (1.0 - share)),
+            (min(whole + 1, last), slack, near * share),
+            (min(whole + 1, last), min(slack + 1, problem.slack_steps), far * (1.0 - share)),
+            (min(whole + 2, last), min(slack + 1, problem.slack_steps), far * share),
+        ]
 
 
 def _between(position: float, last: int) -> tuple[int, float]:
     position = min(max(position, 0.0), float(last))
-    below = min(int(position), max(0, last - 1))
-    return below, position - below
+    return int(position), position - int(position)
 
 
 def age_point(ages_h: NDArray[np.float64], age_h: float) -> tuple[int, float]:
@@ -148,10 +132,7 @@ class _Recursion:
             self._entry = _Jump(
                 values, problem.restart_h + max(pool.move_h for pool in pools), [pool.move for pool in pools]
             )
-            habits = [(pool.habit_up, pool.habit_down) for pool in pools]
-            self._elsewhere = Elsewhere(
-                problem.prior, habits, values.ages_h, _PROVEN, problem.step_h, problem.crunch, problem.relief
-            )
+            self._elsewhere = Elsewhere(problem, values.ages_h, _PROVEN)
             self._entries = np.zeros_like(values.spot[0])
 
     def _ends(self, curve: Curve, habits: list[float]) -> Array:
