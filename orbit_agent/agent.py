@@ -6,7 +6,6 @@ Only wiring and lifetimes live here; each part decides for itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -46,7 +45,6 @@ LOG_BATCH_S = 0.3
 LOG_BATCH_MAX = 500
 #: Log records that wait for a stream; the oldest go first.
 LOG_BACKLOG_MAX = 10_000
-ACKNOWLEDGE_S = 3.0
 
 _PRICE_KINDS = {
     "owned": agents_pb2.PRICE_KIND_OWNED,
@@ -79,7 +77,6 @@ class Agent:
             execute=Executor(self._pool, self._fetcher, self._blobs, self).run,
             send=lambda event: self._link.send(event),
         )
-        self._session = self._attempts.session
         self._finder = LeaderFinder(store, keys)
         self._link = Link(self._finder, opening=self._opening, on_command=self._command)
         self._advertiser = Advertiser(store, keys, config.id)
@@ -140,7 +137,7 @@ class Agent:
         try:
             ready(self._advertisement.address)
             await self._until_stopped(tasks)
-            await self._drain()
+            await self._attempts.drain(self._config.drain_s)
         finally:
             tasks += self._attempts.tasks
             for task in tasks:
@@ -162,21 +159,6 @@ class Agent:
                     raise RuntimeError(f"{task.get_name()} ended")
         finally:
             stopping.cancel()
-
-    async def _drain(self) -> None:
-        """Takes no more, lets finish what fits, hands back the rest, waits a little for acknowledgements."""
-        log.info("draining: %d attempts run", self._session.running)
-        self._attempts.do(self._session.drain("asked to stop"))
-        await self._wait(lambda: not self._session.running, self._config.drain_s)
-        self._attempts.do(self._session.hand_back("drain"))
-        await self._wait(lambda: not self._session.attempts, ACKNOWLEDGE_S)
-
-    async def _wait(self, done: Callable[[], bool], limit_s: float) -> None:
-        deadline_s = self._clock.monotonic_s() + limit_s
-        while not done() and self._clock.monotonic_s() < deadline_s:
-            self._attempts.settled.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._attempts.settled.wait(), deadline_s - self._clock.monotonic_s())
 
     # What the link asks.
 

@@ -7,6 +7,7 @@ runs, how a word travels and where a result lies are handed in; nothing here kno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -17,6 +18,8 @@ from orbit_core.pb.orbit.v1 import agents_pb2
 from orbit_core.plants import planted
 
 log = logging.getLogger(__name__)
+
+ACKNOWLEDGE_S = 3.0
 
 
 class Attempts:
@@ -69,6 +72,22 @@ class Attempts:
         for assignment in actions.start:
             task = asyncio.create_task(self._attempt(assignment))
             self._tasks[key_of(assignment.key)] = task
+
+    async def drain(self, finish_s: float) -> None:
+        """Takes no more, lets finish what fits, hands back the rest, waits a little for acknowledgements."""
+        session = self.session
+        log.info("draining: %d attempts run", session.running)
+        self.do(session.drain("asked to stop"))
+        await self._until(lambda: not session.running, finish_s)
+        self.do(session.hand_back("drain"))
+        await self._until(lambda: not session.attempts, ACKNOWLEDGE_S)
+
+    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+        deadline_s = self._clock.monotonic_s() + limit_s
+        while not done() and self._clock.monotonic_s() < deadline_s:
+            self.settled.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.settled.wait(), deadline_s - self._clock.monotonic_s())
 
     def _store(self, result: agents_pb2.AttemptResult) -> None:
         if planted("outbox-skipped"):

@@ -77,6 +77,22 @@ class Leader:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._stopped = False
         self._nudged = False
+        self._time_ms = state.now_ms
+        self._read_s = clock.monotonic_s()
+
+    def now_ms(self) -> int:
+        """The mesh's time: never behind the state's, and never slower than real time.
+
+        The last leader's clock may have been ahead of this one's, by an hour or by a year: timers that it set are
+        reckoned from its time, and must not wait until this clock has caught up.
+        """
+        read_s = self._clock.monotonic_s()
+        passed_ms = (read_s - self._read_s) * 1000
+        if passed_ms >= 1:
+            self._time_ms += int(passed_ms)
+            self._read_s += int(passed_ms) / 1000
+        self._time_ms = max(self._time_ms, self.state.now_ms, self._clock.now_ms())
+        return self._time_ms
 
     def draw(self) -> float:
         """A random number in [0, 1) for an event that needs one; replay finds it in the journal."""
@@ -85,11 +101,11 @@ class Leader:
     def tell(self, event: Event) -> asyncio.Future[None]:
         """Puts an event in; the future is done when it is durable. NotLeaderError when the term is over."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Most tellers do not wait: an exception that nobody asks for is not worth a warning.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._stopped:
             future.set_exception(NotLeaderError("this coordinator no longer leads"))
             return future
-        # Most tellers do not wait: an exception that nobody asks for is not worth a warning.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._arrivals.put_nowait(_Arrival(event, future))
         return future
 
@@ -134,7 +150,7 @@ class Leader:
         if due is None:
             batch.append(await self._arrivals.get())
         else:
-            wait_s = max(0.0, (due - self._clock.now_ms()) / 1000)
+            wait_s = max(0.0, (due - self.now_ms()) / 1000)
             try:
                 async with asyncio.timeout(wait_s):
                     batch.append(await self._arrivals.get())
@@ -147,7 +163,7 @@ class Leader:
     def _apply(self, arrived: Sequence[Event]) -> tuple[list[tuple[int, Event]], list[Command]]:
         """Steps through events and one placement round; what is returned has changed the state already."""
         self._nudged = False
-        now_ms = max(self.state.now_ms, self._clock.now_ms())
+        now_ms = self.now_ms()
         events: list[tuple[int, Event]] = []
         commands: list[Command] = []
         for event in arrived:
