@@ -1,0 +1,252 @@
+"""Sees everything and is never wrong: follows etcd as it changes, and holds every process to what it may say and do.
+
+The judge replays each journal record through `step` as it lands, so its state is what is durable, no more and no
+less. Whatever a coordinator sends, an agent starts or a client hears is compared with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from orbit_core.pb.orbit.v1 import agents_pb2
+from orbit_core.sched.events import (
+    AgentAttached,
+    AgentLost,
+    AttemptFailed,
+    AttemptReturned,
+    AttemptSkipped,
+    AttemptSucceeded,
+    Event,
+    Placed,
+    RunArchived,
+    RunBroken,
+    RunCreated,
+)
+from orbit_core.sched.invariants import violations
+from orbit_core.sched.model import Status
+from orbit_core.sched.state import MeshState, Run
+from orbit_core.sched.step import run_of, step
+from orbit_core.sched.workflow import Workflow
+from orbit_core.store import records
+from orbit_core.store.api import WatchEvent
+from orbit_core.store.codec import decode_event, digest
+from orbit_core.store.keys import Keys
+from tests.simulation.work import End, ends
+
+Key = tuple[str, str, int]
+#: How old an end may be before sending its work out again is a fault and not a race.
+_RACE_S = 2.0
+
+
+class Judge:
+    """`say` writes history; `now_s` is the true time. `found` holds what is wrong, in words."""
+
+    def __init__(
+        self, keys: Keys, workflows: Mapping[str, Workflow], say: Callable[[str], None], now_s: Callable[[], float]
+    ) -> None:
+        self.state = MeshState()
+        self.state.workflows.update(workflows)
+        self.sequence = 0
+        self.epoch = 0
+        self.events = 0
+        self.elections = 0
+        self.found: list[str] = []
+        self.created: dict[str, RunCreated] = {}
+        self.outcomes: dict[str, dict[str, End]] = {}
+        self.cancelled: set[str] = set()
+        self._keys = keys
+        self._say = say
+        self._now_s = now_s
+        self._placed: set[Key] = set()
+        self._answered: set[Key] = set()
+        self._ended_at_s: dict[str, float] = {}
+        self._manifest = 0
+        self._archived: set[str] = set()
+        self._names: dict[str, str] = {}
+
+    def accuse(self, what: str) -> None:
+        self._say(f"VIOLATION {what}")
+        self.found.append(what)
+
+    # Names that a person can follow.
+
+    def name(self, invocation_id: str) -> str:
+        return self._names.get(invocation_id, invocation_id)
+
+    def _learn(self, run: Run) -> None:
+        steps = self.state.workflow(run).steps
+        for invocation in run.invocations.values():
+            if invocation.id not in self._names:
+                number = sum(1 for known in self._names.values() if known.startswith(f"{run.id[-4:]}."))
+                self._names[invocation.id] = f"{run.id[-4:]}.{steps[invocation.step].identifier}.{number}"
+
+    # What lands in etcd.
+
+    def landed(self, events: Sequence[WatchEvent]) -> None:
+        span = self._keys.journal_from(0)
+        for event in events:
+            key = event.kv.key
+            if key == self._keys.leader():
+                self._elected(event)
+            elif span.start <= key < span.end:
+                if event.kind == "put":
+                    self._record(event)
+                elif self._keys.journal_seq(key) > self._manifest:
+                    self.accuse(f"journal record {self._keys.journal_seq(key)} was deleted, and no snapshot holds it")
+            elif event.kind == "put" and key.startswith(self._keys.manifests().start):
+                self._manifest = max(self._manifest, self._keys.manifest_seq(key))
+                self._say(f"etcd: snapshot after record {self._manifest}")
+                if self._manifest > self.sequence:
+                    self.accuse(f"a snapshot claims record {self._manifest}, and there are {self.sequence}")
+            elif event.kind == "put" and key.startswith(self._keys.archive().start):
+                self._archived.add(self._keys.run_id(key))
+
+    def _elected(self, event: WatchEvent) -> None:
+        if event.kind == "put":
+            self.epoch = event.kv.create_revision
+            self.elections += 1
+            self._say(f"etcd: epoch {self.epoch} begins: {event.kv.value.decode()}")
+        else:
+            self.epoch = 0
+            self._say("etcd: nobody leads")
+
+    def _record(self, event: WatchEvent) -> None:
+        seq = self._keys.journal_seq(event.kv.key)
+        batch = records.decode(event.kv.value)
+        if event.kv.version != 1 or seq <= self.sequence:
+            self.accuse(f"journal record {seq} was written over")
+            return
+        if seq != self.sequence + 1:
+            self.accuse(f"journal record {seq} follows {self.sequence}")
+        if batch.epoch != self.epoch:
+            self.accuse(f"journal record {seq} was written by epoch {batch.epoch} while {self.epoch} led")
+        self.sequence = seq
+        for payload in batch.payloads:
+            timed = decode_event(payload)
+            self._happened(seq, timed.event, timed.now_ms)
+
+    def _happened(self, seq: int, event: Event, now_ms: int) -> None:
+        self.events += 1
+        before = self._under_way(event)
+        open_before = self._open(event)
+        if isinstance(event, RunBroken):
+            self.accuse(f"{event.run_id} broke: {event.message}")
+        if isinstance(event, RunArchived) and event.run_id in self.state.runs:
+            self._archive(self.state.runs[event.run_id])
+        try:
+            step(self.state, event, now_ms)
+        except Exception as error:
+            self.accuse(f"event {type(event).__name__} of record {seq} cannot be replayed: {error!r}")
+            return
+        if isinstance(event, RunCreated):
+            self.created.setdefault(event.run_id, event)
+        for run in self.state.runs.values():
+            self._learn(run)
+        self._remember(event)
+        self._losses(event, before)
+        self._ends(open_before)
+        self._say(f"journal {seq}: {self._words(event)}")
+        for violation in violations(self.state):
+            self.accuse(violation)
+
+    def _open(self, event: Event) -> dict[str, Run]:
+        run_id = run_of(event)
+        run = self.state.runs.get(run_id) if run_id else None
+        return {} if run is None or run.ended else {run.id: run}
+
+    def _ends(self, open_before: dict[str, Run]) -> None:
+        for run in open_before.values():
+            for invocation in run.invocations.values():
+                if invocation.ended:
+                    self._ended_at_s.setdefault(invocation.id, self._now_s())
+
+    def _under_way(self, event: Event) -> dict[str, tuple[int, Status]]:
+        """Losses and status of what the agent had, where an event may take it away."""
+        agent_id = event.agent.id if isinstance(event, AgentAttached) else getattr(event, "agent_id", "")
+        agent = self.state.agents.get(agent_id)
+        if agent is None or not isinstance(event, AgentAttached | AgentLost):
+            return {}
+        found = {
+            each.invocation_id: self.state.invocation(each.run_id, each.invocation_id)
+            for each in agent.assigned.values()
+        }
+        return {key: (known[1].losses, known[1].status) for key, known in found.items() if known}
+
+    def _losses(self, event: Event, before: dict[str, tuple[int, Status]]) -> None:
+        for run in self.state.runs.values():
+            for invocation_id, (losses, status) in before.items():
+                invocation = run.invocations.get(invocation_id)
+                if invocation is None or invocation.losses == losses:
+                    continue
+                announced = isinstance(event, AgentLost) and event.announced
+                if announced or status is not Status.RUNNING:
+                    self.accuse(f"{self.name(invocation_id)} was {status}, and the loss of its agent counts")
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, Placed):
+            for placement in event.placements:
+                attempt = self.state.runs[placement.run_id].invocations[placement.invocation_id].attempt
+                self._placed.add((placement.run_id, placement.invocation_id, attempt))
+        elif isinstance(event, AttemptSucceeded | AttemptFailed | AttemptSkipped | AttemptReturned):
+            self._answered.add((event.key.run_id, event.key.invocation_id, event.key.attempt))
+
+    def _archive(self, run: Run) -> None:
+        if run.id not in self._archived:
+            self.accuse(f"{run.id} leaves the state, and its record was not written")
+        self.outcomes[run.id] = ends(run, self.state.workflow(run))
+        if run.status == "cancelled":
+            self.cancelled.add(run.id)
+        for each in run.invocations.values():
+            if each.failure is not None and "did not say how" in each.failure.message:
+                self.accuse(f"{self.name(each.id)} was waited for until its time-out")
+
+    def _words(self, event: Event) -> str:
+        kind = type(event).__name__
+        if isinstance(event, Placed):
+            return "Placed " + ", ".join(f"{self.name(p.invocation_id)} on {p.agent_id}" for p in event.placements)
+        key = getattr(event, "key", None)
+        if key is not None:
+            return f"{kind} {self.name(key.invocation_id)}#{key.attempt} by {getattr(event, 'agent_id', '')}"
+        if isinstance(event, AgentAttached):
+            held = ", ".join(f"{self.name(k.invocation_id)}#{k.attempt}" for k in event.held)
+            return f"{kind} {event.agent.id} session {event.agent.session} holding [{held}]"
+        about = run_of(event) or getattr(event, "agent_id", "") or getattr(event, "identifier", "")
+        return f"{kind} {about}".rstrip()
+
+    # What processes say and do.
+
+    def sent(self, agent: str, command: agents_pb2.AgentCommand) -> None:
+        """A coordinator puts a command on its way."""
+        kind = command.WhichOneof("kind")
+        if kind == "assign":
+            key = _key(command.assign.key)
+            if key not in self._placed:
+                self.accuse(f"{self.name(key[1])}#{key[2]} was sent to {agent}, and that is not durable")
+            ended_s = self._ended_at_s.get(key[1])
+            current = command.assign.epoch == self.epoch
+            if current and ended_s is not None and self._now_s() - ended_s > _RACE_S:
+                self.accuse(f"{self.name(key[1])} had ended, and was sent to {agent} once more")
+        elif kind == "ack":
+            key = _key(command.ack.key)
+            found = self.state.invocation(key[0], key[1])
+            if found is not None and not found[1].ended and not found[0].ended and key not in self._answered:
+                self.accuse(f"the result of {self.name(key[1])}#{key[2]} was acknowledged, and is not durable")
+
+    def accepted(self, run_id: str) -> None:
+        """A client heard that its run is accepted."""
+        if run_id not in self.created:
+            self.accuse(f"{run_id} was accepted, and is not durable")
+
+    def leads(self, coordinator: str, state: MeshState, sequence: int) -> None:
+        """A coordinator has recovered, and begins to lead."""
+        if sequence != self.sequence:
+            self._say(f"{coordinator} recovered {sequence} of {self.sequence} records")
+            return  # it has been deposed meanwhile, or what follows shows it
+        if digest(state) != digest(self.state):
+            self.accuse(f"{coordinator} recovered another state than the journal says")
+        for violation in violations(state):
+            self.accuse(f"after recovery: {violation}")
+
+
+def _key(message: agents_pb2.AttemptKey) -> Key:
+    return (message.run_id, message.invocation_id, message.attempt)
