@@ -32,13 +32,17 @@ Outcome = Result | InferenceError
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """How a model is to be loaded. `cache_bytes` is for the key-value cache, beside the weights."""
+    """How a model is to be loaded. `cache_bytes` is for the key-value cache, beside the weights.
+
+    `lookup`: guess tokens from earlier text where that saves time (`orbit_agent.inference.lookup`).
+    """
 
     provider: str
     threads: int
     cache_bytes: int
     max_slots: int = 64
     prefill_chunk_tokens: int = 256
+    lookup: bool = True
 
 
 @dataclass(frozen=True, slots=True)

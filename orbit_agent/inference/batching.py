@@ -51,6 +51,7 @@ class BatchingBackend:
         self._eos_ids = frozenset(folder.eos_ids)
         self._context_length = folder.context_length
         self._chunk = settings.prefill_chunk_tokens
+        self._lookup = settings.lookup
         self._cost = WidthCost()
         self._keys: dict[Generation, int] = {}
         self._waiting: deque[Generation] = deque()
@@ -253,7 +254,7 @@ class BatchingBackend:
         pending = generation.pending
         base = generation.cached
         room = generation.longest - len(generation.tokens)
-        width = min(self._cost.best_width(generation.lookup.hit_rate), room)
+        width = min(self._cost.best_width(generation.lookup.hit_rate), room) if self._lookup else 0
         guess = generation.lookup.guess(generation.tokens, width) if width else []
         fed = generation.tokens[base:] + guess
         if len(fed) == 1:

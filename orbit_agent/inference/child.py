@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 # Before any import of a runtime: its wheels send telemetry otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -34,6 +34,8 @@ from orbit_agent.inference.backend import Backend, LoadSettings, Outcome, open_b
 from orbit_agent.inference.errors import InferenceError
 
 _log = logging.getLogger("orbit.inference.child")
+
+NICENESS: Final = 10
 
 #: Something to be done on the main thread, with the backend.
 _Action = Callable[[Backend], None]
@@ -128,8 +130,10 @@ def _as_inference_error(error: Exception) -> InferenceError:
     return InferenceError(f"the request could not be prepared: {type(error).__name__}: {error}")
 
 
-def _volunteer_for_oom_kill() -> None:
-    """When memory runs out the kernel is to take this process, which can be loaded again, and not the agent."""
+def _give_way() -> None:
+    """The agent comes first: for the processor, and for staying alive when memory runs out."""
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
@@ -144,7 +148,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent decides when to stop
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
-    _volunteer_for_oom_kill()
+    _give_way()
     _import_runtimes()
     Child(channel).run()
 

@@ -24,7 +24,7 @@ import psutil
 import orbit_agent
 from orbit_agent.inference import frames, wire
 from orbit_agent.inference.backend import BackendInfo, LoadSettings, Request, Result
-from orbit_agent.inference.errors import InferenceError, ModelCrashedError, error_from_code
+from orbit_agent.inference.errors import InferenceError, InvalidGenerationError, ModelCrashedError, error_from_code
 from orbit_core.limits import KIB, LOG_LINE_MAX_CHARS
 
 _log = logging.getLogger("orbit.inference")
@@ -118,10 +118,14 @@ class ModelProcess:
         if self._ended:
             raise self._crash()
         key = next(self._keys)
+        try:
+            question = frames.encode({"t": "run", "key": key, "request": wire.encode_request(request)})
+        except frames.FrameError as error:
+            raise InvalidGenerationError(f"the request cannot be sent to its model: {error}") from error
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._asked[key] = answer
         try:
-            self._send({"t": "run", "key": key, "request": wire.encode_request(request)})
+            self._writer.write(question)
             return await answer
         except asyncio.CancelledError:
             if not answer.done() or answer.cancelled():

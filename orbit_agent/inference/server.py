@@ -72,6 +72,7 @@ class ModelServer:
         memory_limit_bytes: int,
         provider: str | None = None,
         max_slots: int = 64,
+        lookup: bool = True,
     ) -> None:
         self._models = models
         self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
@@ -79,6 +80,7 @@ class ModelServer:
         self._wanted_provider = provider
         self._provider = ""
         self._max_slots = max_slots
+        self._lookup = lookup
         self._loaded: dict[str, _Loaded] = {}
         self._loading: dict[str, asyncio.Task[_Loaded]] = {}
         self._spare: asyncio.Task[ModelProcess] | None = None
@@ -192,7 +194,9 @@ class ModelServer:
             reserved, cache_bytes = await self._make_room(opened.manifest)
             process = await self._take_spare()
             try:
-                settings = LoadSettings(self._provider, self._threads, cache_bytes, self._max_slots)
+                settings = LoadSettings(
+                    self._provider, self._threads, cache_bytes, self._max_slots, lookup=self._lookup
+                )
                 info = await process.load(opened.folder, settings)
             except BaseException:
                 await process.close()

@@ -16,8 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orbit_agent.inference import process as process_module
 from orbit_agent.inference import server as server_module
 from orbit_agent.inference.api import EmbedRequest, GenerateRequest, Message, ScoreRequest
+from orbit_agent.inference.backend import LoadSettings
 from orbit_agent.inference.errors import (
     CorruptModelError,
     InferenceError,
@@ -166,6 +168,8 @@ async def test_bad_requests_fail_alone(server: ModelServer) -> None:
         await server.generate(replace(SHORT, json_schema={"not": {}}))
     with pytest.raises(InferenceError, match="temperature is -1"):
         await server.generate(replace(SHORT, sampling=replace(SHORT.sampling, temperature=-1.0)))
+    with pytest.raises(InvalidGenerationError, match="cannot be sent"):
+        await server.generate(replace(SHORT, json_schema={"const": {1, 2}}))
     assert [result.output_tokens for result in await asyncio.gather(*good)] == [8] * 5
 
 
@@ -190,6 +194,23 @@ async def test_a_graph_that_cannot_be_loaded_is_an_error(
     with pytest.raises(UnsupportedModelError, match="cannot be"):
         await server.warm("broken")
     assert (await server.generate(SHORT)).output_tokens == 8
+
+
+async def test_a_process_that_cannot_start_says_why(
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken-code" / "orbit_agent"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise SystemExit('this installation is broken')")
+    monkeypatch.setattr(process_module, "child_environment", lambda: {"PYTHONPATH": str(broken.parent)})
+    process = await ModelProcess.start()
+    try:
+        with pytest.raises(ModelCrashedError, match="this installation is broken"):
+            await process.load(DATA / "tiny_llm", LoadSettings(CPU, 1, 64 * MIB))
+        with pytest.raises(ModelCrashedError, match="exited with status 1"):
+            await process.ask(SHORT)
+    finally:
+        await process.close()
 
 
 async def test_an_idle_model_makes_way_for_another(store: ModelStore) -> None:
