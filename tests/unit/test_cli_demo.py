@@ -139,7 +139,7 @@ def test_what_became_of_each_document() -> None:
     assert [each.name for each in found] == [first, second, DAMAGED]
     assert [each.right for each in found] == [len(FIELD_NAMES), len(FIELD_NAMES) - 1, 0]
     assert [each.error for each in found] == ["", "", "parse-pdf: this is no PDF"]
-    assert found[0].agents == ("on-parse-pdf", f"on-{EXTRACT_STEP}")
+    assert [each.agent for each in found] == [f"on-{EXTRACT_STEP}", f"on-{EXTRACT_STEP}", "on-parse-pdf"]
     assert (found[0].attempts, found[0].work_ms, found[0].cost_usd) == (3, 3_000, 0.5)
 
     run = Run(

@@ -22,9 +22,9 @@ def closing(run: Run, found: Sequence[Document], outside: State, left_in_bucket:
 
 
 def _documents(found: Sequence[Document]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("DOCUMENT", no_wrap=True, overflow="ellipsis", max_width=34)
-    table.add_column("FIELDS", overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=True)
+    table.add_column("DOCUMENT", no_wrap=True, overflow="ellipsis", max_width=26)
+    table.add_column("FIELDS", no_wrap=True, overflow="ellipsis", ratio=1)  # whatever width the others leave
     table.add_column("RIGHT", justify="right", no_wrap=True)
     table.add_column("AGENT", no_wrap=True)
     table.add_column("SECONDS", justify="right", no_wrap=True)
@@ -34,7 +34,7 @@ def _documents(found: Sequence[Document]) -> RenderableType:
             each.name,
             Text(each.error, "red") if each.error else _fields(each),
             "" if each.error else f"{each.right}/{len(FIELD_NAMES)}",
-            ", ".join(each.agents),
+            each.agent,
             f"{each.work_ms / 1000:.1f}",
             money(each.cost_usd),
         )

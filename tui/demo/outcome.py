@@ -13,13 +13,16 @@ from tui.demo.reports import FIELD_NAMES, Report
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file's way through the cluster. `right` counts fields that are exactly as in the report, of `FIELD_NAMES`."""
+    """One file's way through the cluster.
+
+    `right` counts fields that are exactly as in the report, of `FIELD_NAMES`. `agent`: where it was read, or failed.
+    """
 
     name: str
     fields: Mapping[str, Any] | None
     right: int
     error: str
-    agents: tuple[str, ...]
+    agent: str
     work_ms: int
     cost_usd: float
     attempts: int
@@ -67,7 +70,7 @@ def _document(
         fields=fields,
         right=right,
         error=f"{failed.step}: {failed.failure.message}" if failed and failed.failure else "",
-        agents=tuple(dict.fromkeys(each.agent_id for each in way if each.agent_id)),
+        agent=next((each.agent_id for each in way if each is failed or each.invocation_id in extracted), ""),
         work_ms=sum(each.usage.duration_ms for each in way),
         cost_usd=sum(each.cost_usd for each in way),
         attempts=sum(each.attempt for each in way),
