@@ -13,6 +13,7 @@ SPEC_MAX_BYTES: Final = 1 * MIB
 SPEC_MAX_DEPTH: Final = 64
 SPEC_MAX_NODES: Final = 100_000  # counted after aliases are expanded: an alias bomb is over it
 SPEC_MAX_STEPS: Final = 500
+SPEC_MAX_TRIGGERS: Final = 100
 
 # Objects, results, blobs.
 OBJECT_INLINE_MAX_BYTES: Final = 4 * KIB  # a larger object goes to the blob store and is referenced

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -193,6 +193,7 @@ def zone_of(timezone: str) -> tzinfo:
         raise TextError("there is no such time zone", expected="an IANA name such as Europe/Berlin") from error
 
 
-def timezones() -> frozenset[str]:
-    """All names that `zone_of` takes."""
-    return frozenset(available_timezones() | {"UTC"})
+@cache
+def timezones() -> tuple[str, ...]:
+    """All names that `zone_of` takes, in alphabetical order."""
+    return tuple(sorted(available_timezones() | {"UTC"}))

@@ -19,7 +19,8 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 DIAGNOSTICS_MAX: Final = 1_000
 _SHOWN_MAX: Final = 60
-_SUGGESTED_AMONG_MAX: Final = 1_000
+_LOOKED_FOR_MAX: Final = 100
+_LOOKED_AMONG_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Reporter:
         self._found: list[Diagnostic] = []
         self._seen: set[tuple[str, int | None, int | None, str]] = set()
         self._left_out = 0
+        self._looked_for = 0
 
     def at(
         self,
@@ -117,8 +119,7 @@ class Reporter:
         suggestion: str | None = None,
     ) -> None:
         """A problem with `node`: its value, its key, or the place `offset` inside its text."""
-        if len(self._found) >= DIAGNOSTICS_MAX:
-            self._left_out += 1
+        if self._is_full():
             return
         if on_key and node.key_at is not None:
             position = node.key_at
@@ -144,13 +145,15 @@ class Reporter:
 
     def unknown_key(self, node: Node, key: str, allowed: Sequence[str]) -> None:
         """`node` stands under a key that is not one of `allowed`."""
+        if self._is_full():
+            return
         self.at(
             node,
             "unknown-key",
             f"unknown key {show(key)}",
             on_key=True,
             expected=any_of(allowed),
-            suggestion=close_match(key, list(allowed)[:_SUGGESTED_AMONG_MAX]),
+            suggestion=self.close_match(key, allowed),
         )
 
     def add(
@@ -172,6 +175,20 @@ class Reporter:
         self._found.append(
             Diagnostic(severity, code, self.file, line, column, path, message, found, expected, suggestion)
         )
+
+    def close_match(self, word: str, among: Sequence[str]) -> str | None:
+        """What `word` was probably meant to be. Looked for among so many, and so often, that no file is slow."""
+        self._looked_for += 1
+        if self._looked_for > _LOOKED_FOR_MAX:
+            return None
+        return close_match(word, list(among[:_LOOKED_AMONG_MAX]))
+
+    def _is_full(self) -> bool:
+        """Whether there is no room for a further problem, which is then counted only."""
+        if len(self._found) < DIAGNOSTICS_MAX:
+            return False
+        self._left_out += 1
+        return True
 
     @property
     def has_errors(self) -> bool:

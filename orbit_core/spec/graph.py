@@ -51,27 +51,32 @@ class Graph:
             for name, step in self._steps.items()
         }
         self.order, self.cycles = self._sort()
-        in_order = set(self.order)
-        self.children: dict[str, tuple[str, ...]] = {
-            name: tuple(child for child in self.order if name in self.parents[child]) for name in self.order
-        }
-        self._ancestors: dict[str, frozenset[str]] = {}
+        self._bits = {name: 1 << index for index, name in enumerate(self.order)}
+        self._above: dict[str, int] = {}  # ancestors as bits: sets of them would cost the square of the needs
         self._spines: dict[str, tuple[str, ...]] = {}
+        children: dict[str, list[str]] = {name: [] for name in self.order}
         for name in self.order:
-            above = [need for need in self.parents[name] if need in in_order]
-            self._ancestors[name] = frozenset(above).union(*(self._ancestors[need] for need in above))
-            self._spines[name] = self._spine(name, above)
+            needs = [need for need in self.parents[name] if need in self._bits]
+            above = 0
+            for need in needs:
+                above |= self._bits[need] | self._above[need]
+                children[need].append(name)
+            self._above[name] = above
+            self._spines[name] = self._spine(name, needs)
+        self.children: dict[str, tuple[str, ...]] = {name: tuple(below) for name, below in children.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._steps
 
     def ancestors(self, name: str) -> frozenset[str]:
         """All steps above `name`."""
-        return self._ancestors.get(name, frozenset())
+        above = self._above.get(name, 0)
+        return frozenset(other for other, bit in self._bits.items() if above & bit)
 
     def descendants(self, name: str) -> tuple[str, ...]:
         """All steps below `name`, in order."""
-        return tuple(other for other in self.order if name in self._ancestors[other])
+        bit = self._bits.get(name, 0)
+        return tuple(other for other in self.order if self._above[other] & bit)
 
     def spine(self, name: str) -> tuple[str, ...]:
         """The steps of which an invocation of `name` has one object each, from the root down."""
@@ -79,9 +84,10 @@ class Graph:
 
     def gathered(self, name: str) -> tuple[str, ...]:
         """The steps of which an invocation of `name` sees all objects: its ancestors off the spine, in order."""
-        spine = self.spine(name)
-        above = self.ancestors(name)
-        return tuple(other for other in self.order if other in above and other not in spine)
+        off = self._above.get(name, 0)
+        for held in self.spine(name):
+            off &= ~self._bits[held]
+        return tuple(other for other, bit in self._bits.items() if off & bit)
 
     def common(self, needs: Sequence[str]) -> tuple[str, ...]:
         """The steps over which those `needs` can be gathered, from the root down: those on all their spines."""
@@ -100,16 +106,16 @@ class Graph:
 
     def between(self, over: str, name: str) -> tuple[str, ...]:
         """The steps strictly below `over` (of the whole block for `run`) and above `name`, in order."""
-        above = self.ancestors(name)
+        above, over_bit = self._above.get(name, 0), self._bits.get(over, 0)
         return tuple(
-            other for other in self.order if other in above and (over == RUN or over in self._ancestors[other])
+            other for other, bit in self._bits.items() if above & bit and (over == RUN or self._above[other] & over_bit)
         )
 
-    def _spine(self, name: str, above: Sequence[str]) -> tuple[str, ...]:
+    def _spine(self, name: str, needs: Sequence[str]) -> tuple[str, ...]:
         gather = self._steps[name].gather
-        if gather is None and len(above) <= 1:
-            return (*self._spines[above[0]], above[0]) if above else ()
-        over = gather.over if gather is not None else self.nearest_common(above)
+        if gather is None and len(needs) <= 1:
+            return (*self._spines[needs[0]], needs[0]) if needs else ()
+        over = gather.over if gather is not None else self.nearest_common(needs)
         if over == RUN or over not in self._spines:
             return ()
         return (*self._spines[over], over)

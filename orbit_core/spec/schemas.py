@@ -16,8 +16,6 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import JsonValue
 
 from orbit_core.spec.references import close_match
@@ -82,6 +80,9 @@ def _reads_as_type(item: JsonValue) -> bool:
 def _accepted(schema: JsonSchema) -> JsonSchema:
     if not _nests_at_most(schema, _NESTING_MAX):
         raise TextError(f"the schema nests deeper than {_NESTING_MAX}")
+    from jsonschema import Draft202012Validator  # a sixth of a second, which most commands need not spend
+    from jsonschema.exceptions import SchemaError
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

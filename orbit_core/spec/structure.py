@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orbit_core.spec.diagnostics import Reporter, any_of, show
+from orbit_core.spec.diagnostics import DIAGNOSTICS_MAX, Reporter, any_of, show
 from orbit_core.spec.durations import EXPECTED as DURATION_EXPECTED
 from orbit_core.spec.durations import format_duration_ms
 from orbit_core.spec.models import VERSION, Cluster, ClusterFile, Failure, Gather, Resources, RetryPolicy, Step
@@ -104,6 +104,8 @@ def read_structure(shaped: Shaped, reporter: Reporter) -> Structure | None:
             path = _path(problem)
             if not any(path[: len(place)] == place for place in left_out):
                 _report(problem, path, root, shaped.empty, reporter)
+        if len(problems) > DIAGNOSTICS_MAX:
+            return None  # nobody reads more than that, and leaving each out takes a copy of the list it is in
         for problem in problems:
             path = _path(problem)
             root = _leave_out(root, path)

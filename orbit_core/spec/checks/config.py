@@ -16,7 +16,7 @@ from orbit_core.spec.checks.base import Checking
 from orbit_core.spec.diagnostics import any_of, show
 from orbit_core.spec.models import SatelliteRef, Step
 from orbit_core.spec.nodes import Node, Path
-from orbit_core.spec.references import close_match, holds_reference
+from orbit_core.spec.references import holds_reference
 from orbit_core.spec.schemas import parse_output_schema
 from orbit_core.spec.structure import STAND_IN, describe_problem
 from orbit_core.spec.text_error import TextError
@@ -49,7 +49,11 @@ def _report_unknown(checking: Checking, path: Path, ref: SatelliteRef, catalog: 
     names = sorted(catalog.names())
     # The project is the same for most: judged by whole names, everything would look alike.
     by_last = {name.rpartition("/")[2]: name for name in reversed(names)}
-    close = close_match(ref.full_name, names) if ref.name in by_last else close_match(ref.name, list(by_last))
+    close = (
+        checking.reporter.close_match(ref.full_name, names)
+        if ref.name in by_last
+        else checking.reporter.close_match(ref.name, list(by_last))
+    )
     checking.reporter.at(
         node,
         "unknown-satellite",
@@ -143,7 +147,7 @@ def _report(checking: Checking, base: Path, problem: ErrorDetails, model: type[B
             f"unknown key {show(key)}",
             on_key=True,
             expected=any_of(keys) if keys else None,
-            suggestion=close_match(key, keys),
+            suggestion=checking.reporter.close_match(key, keys),
         )
     else:
         _report_value(checking, node, problem)

@@ -18,7 +18,6 @@ from orbit_core.spec.references import (
     OutputsReference,
     Reference,
     SecretReference,
-    close_match,
     occurrences,
     texts_in,
 )
@@ -108,7 +107,9 @@ def _check_output(checking: Checking, use: Use, reference: OutputReference | Out
     if target is None:
         if checking.is_complete:
             reachable = _reachable(checking, use)
-            close = close_match(reference.step, [step.identifier for step in checking.cluster.all_steps()])
+            close = checking.reporter.close_match(
+                reference.step, [step.identifier for step in checking.cluster.all_steps()]
+            )
             _report(
                 checking, use, "unknown-step", f"there is no step {show(reference.step)}",
                 named(reachable) or "no step: none stands above this one", close,

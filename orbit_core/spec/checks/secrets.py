@@ -8,7 +8,7 @@ from orbit_core.spec.checks.base import Checking
 from orbit_core.spec.checks.references import uses
 from orbit_core.spec.diagnostics import Severity
 from orbit_core.spec.nodes import Node
-from orbit_core.spec.references import SecretReference, close_match
+from orbit_core.spec.references import SecretReference
 
 
 def check_secrets(checking: Checking) -> None:
@@ -31,7 +31,7 @@ def check_secrets(checking: Checking) -> None:
             severity=_severity(checking),
             offset=offset,
             expected=f"{name} in `cluster.secrets`, or `orbit secrets set {name}`",
-            suggestion=close_match(name, known),
+            suggestion=checking.reporter.close_match(name, known),
         )
 
 
@@ -49,7 +49,7 @@ def _check_declared(checking: Checking) -> None:
                 severity=_severity(checking),
                 on_key=True,
                 expected=f"a value here, or `orbit secrets set {secret.vault_name}`",
-                suggestion=close_match(secret.vault_name, sorted(in_vault)),
+                suggestion=checking.reporter.close_match(secret.vault_name, sorted(in_vault)),
             )
 
 

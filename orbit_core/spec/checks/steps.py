@@ -9,7 +9,6 @@ from orbit_core.spec.diagnostics import any_of, show
 from orbit_core.spec.graph import RUN
 from orbit_core.spec.models import Step
 from orbit_core.spec.nodes import Path, format_path
-from orbit_core.spec.references import close_match
 
 _NAMED_MAX = 12
 
@@ -48,18 +47,18 @@ def _check_needs(checking: Checking, block: Block, path: Path, step: Step) -> No
         return
     seen: set[str] = set()
     for index, need in enumerate(step.needs):
-        node = checking.node(*path, "needs", index)
         if need in seen:
+            node = checking.node(*path, "needs", index)
             checking.reporter.at(node, "duplicate-need", f"{show(need)} is needed twice")
         elif need not in block.graph and checking.is_complete:
             other = checking.block_of(need)
             checking.reporter.at(
-                node,
+                checking.node(*path, "needs", index),
                 "unknown-step",
                 "a step needs steps of its own block" if other else "there is no such step",
                 found=f"{show(need)}, a step of `{other.name}`" if other else show(need),
                 expected=_one_of_steps(block, step.identifier),
-                suggestion=close_match(need, _others(block, step.identifier)),
+                suggestion=checking.reporter.close_match(need, _others(block, step.identifier)),
             )
         seen.add(need)
 
@@ -112,7 +111,7 @@ def _check_gather(checking: Checking, block: Block, path: Path, step: Step) -> N
         "this step does not stand above all needs" if known else "there is no such step",
         found=show(over),
         expected=named([*common, RUN]),
-        suggestion=close_match(over, [*common, RUN]),
+        suggestion=checking.reporter.close_match(over, [*common, RUN]),
     )
 
 
@@ -129,5 +128,5 @@ def _check_failure_from(checking: Checking) -> None:
         "there is no such step in `satellites`",
         found=show(failure.from_step),
         expected=named(names),
-        suggestion=close_match(failure.from_step, names),
+        suggestion=checking.reporter.close_match(failure.from_step, names),
     )

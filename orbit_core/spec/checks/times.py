@@ -7,7 +7,6 @@ from orbit_core.spec.checks.base import Checking
 from orbit_core.spec.diagnostics import show
 from orbit_core.spec.durations import format_duration_ms
 from orbit_core.spec.models import ClusterFinishedTrigger, CronTrigger
-from orbit_core.spec.references import close_match
 from orbit_core.spec.text_error import TextError
 
 
@@ -52,7 +51,7 @@ def _check_cron(checking: Checking, index: int, trigger: CronTrigger) -> None:
             error.message,
             found=show(trigger.timezone),
             expected=error.expected,
-            suggestion=close_match(trigger.timezone, sorted(cron.timezones())),
+            suggestion=checking.reporter.close_match(trigger.timezone, cron.timezones()),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
-from orbit_core.limits import RUN_SLA_MAX_MS, SPEC_MAX_STEPS
+from orbit_core.limits import RUN_SLA_MAX_MS, SPEC_MAX_STEPS, SPEC_MAX_TRIGGERS
 from orbit_core.spec.models import document
 from orbit_core.spec.models.base import DurationMs, Model, Number, SecretName, Text, Whole, refuse
 from orbit_core.spec.models.naming import ClusterName
@@ -23,6 +23,8 @@ Objective: TypeAlias = Literal["cost", "time", "availability"]
 def _some_triggers(triggers: tuple[Trigger, ...]) -> tuple[Trigger, ...]:
     if not triggers:
         raise refuse("a cluster without a trigger never runs", "at least one trigger")
+    if len(triggers) > SPEC_MAX_TRIGGERS:
+        raise refuse("there are too many triggers", f"at most {SPEC_MAX_TRIGGERS}", found=str(len(triggers)))
     return triggers
 
 
