@@ -73,19 +73,20 @@ class WorkerProcess:
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise WorkerStartError(f"a worker process cannot be started: {error}") from error
-        try:
-            with theirs:
+        with theirs:
+            # First of all: from the start of the process on, nothing may come between it and whoever will end it.
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-P", "-m", "orbit_agent.workers.child", str(theirs.fileno()), str(os.getpid()),
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                     pass_fds=[theirs.fileno()], start_new_session=True, cwd=home, env=_environment(home, scratch_root),
                 )  # fmt: skip
-        except BaseException as error:
-            ours.close()
-            if isinstance(error, OSError):
-                raise WorkerStartError(f"a worker process cannot be started: {error}") from error
-            raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+            except BaseException as error:
+                writer.close()
+                if isinstance(error, OSError):
+                    raise WorkerStartError(f"a worker process cannot be started: {error}") from error
+                raise
         worker = cls(home, process, reader, writer)
         assert process.stdout is not None and process.stderr is not None
         worker._pumps = [

@@ -627,6 +627,19 @@ async def test_more_calls_than_processes_wait_their_turn(mesh: Mesh) -> None:
     assert len(mesh.pool._idle) <= 2
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13])
+async def test_closing_while_processes_start_leaves_none(tmp_path: Path, package: Path, turns: int) -> None:
+    root = tmp_path / "scratch"
+    pool = WorkerPool(
+        scratch_root=root, size=2, models=Models(), files=Files(tmp_path / "blobs"), on_log=lambda *_: None
+    )
+    await pool.start()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await pool.close()
+    assert processes_of(root) == []
+
+
 async def test_closing_the_pool_ends_what_runs(mesh: Mesh) -> None:
     running = asyncio.create_task(mesh.run(replace(call(satellite="satellite/orbit/sleep"), config={"seconds": 600})))
     await eventually(lambda: bool(mesh.pool._busy) and next(iter(mesh.pool._busy)).serving is not None)
