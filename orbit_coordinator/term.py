@@ -31,16 +31,16 @@ from orbit_core.plants import planted
 from orbit_core.sched.commands import ArchiveRun, CollectLogs
 from orbit_core.sched.events import (
     AgentAttached,
-    AgentDetached,
     AgentLost,
     AttemptFailed,
     Event,
     LogsBatched,
     Placed,
     RunArchived,
+    TermBegan,
     TimePassed,
 )
-from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, Outputs, Page, Usage
+from orbit_core.sched.model import AttemptKey, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import run_of
 from orbit_core.store.api import Store
@@ -186,9 +186,7 @@ class Term:
 
     def _resume(self) -> None:
         """What the last term had begun and the state remembers: agents are away, ends of runs are unfinished."""
-        for agent in self.state.agents.values():
-            if agent.status is not AgentStatus.DRAINING:
-                self.leader.tell(AgentDetached(agent.facts.id, agent.facts.session))
+        self.leader.tell(TermBegan(self.leadership.epoch))
         for run in self.state.runs.values():
             if run.ended:
                 self._on_run(ArchiveRun(run.id))
@@ -300,7 +298,7 @@ class Term:
 
     async def _after_commit(self, state: MeshState, sequence: int, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, AgentAttached | AgentLost | TimePassed):
+            if isinstance(event, AgentAttached | AgentLost | TermBegan | TimePassed):
                 self._parts.changed_all()
             elif isinstance(event, Placed):
                 self._parts.changed(placement.run_id for placement in event.placements)

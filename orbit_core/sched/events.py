@@ -68,6 +68,13 @@ class RunArchived:
 
 
 @dataclass(frozen=True, slots=True)
+class TermBegan:
+    """Another coordinator leads: agents have yet to find it, and its clock need not agree with the last leader's."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentAttached:
     """An agent opened its stream and said what it holds: attempts that run, and results not yet acknowledged."""
 
@@ -196,6 +203,7 @@ Event = (
     | RunResumed
     | RunBroken
     | RunArchived
+    | TermBegan
     | AgentAttached
     | AgentChanged
     | AgentDetached

@@ -56,6 +56,8 @@ class Invocation:
     gpu_indices: tuple[int, ...] = ()
     assigned_ms: int = 0
     started_ms: int = 0
+    #: Since when the agent's word is waited for: the assignment, or the beginning of the present leader's term.
+    awaited_from_ms: int = 0
     ended_ms: int = 0
     outputs: Outputs | None = None
     expanded: int = 0  # children created so far, of `outputs.count` for each following step
@@ -191,6 +193,13 @@ class MeshState:
     def set_timer(self, due_ms: int, kind: str, run_id: str, invocation_id: str = "", attempt: int = 0) -> None:
         heapq.heappush(self.timers, (due_ms, kind, run_id, invocation_id, attempt))
 
+    def guard_ms(self, run: Run, invocation: Invocation) -> int:
+        """When the agent's word on the attempt under way is no longer waited for."""
+        return invocation.awaited_from_ms + self.step_of(run, invocation).timeout_ms + GUARD_GRACE_MS
+
+    def set_guard(self, run: Run, invocation: Invocation) -> None:
+        self.set_timer(self.guard_ms(run, invocation), "guard", run.id, invocation.id, invocation.attempt)
+
     def next_timer_ms(self) -> int | None:
         return self.timers[0][0] if self.timers else None
 
@@ -233,5 +242,4 @@ def rebuild_indices(state: MeshState) -> None:
             elif invocation.status is Status.WAITING and not planted("timer-lost-on-failover"):
                 state.set_timer(invocation.not_before_ms, "wake", run.id, invocation.id, invocation.attempt)
             elif invocation.status in (Status.ASSIGNED, Status.RUNNING):
-                due = invocation.assigned_ms + state.step_of(run, invocation).timeout_ms + GUARD_GRACE_MS
-                state.set_timer(due, "guard", run.id, invocation.id, invocation.attempt)
+                state.set_guard(run, invocation)

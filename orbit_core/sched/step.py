@@ -37,11 +37,12 @@ from orbit_core.sched.events import (
     RunCreated,
     RunPaused,
     RunResumed,
+    TermBegan,
     TimePassed,
 )
 from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, RunStatus, Sla, Status, Usage
 from orbit_core.sched.price import attempt_cost_usd
-from orbit_core.sched.state import GUARD_GRACE_MS, Agent, Assigned, ClusterEntry, Invocation, MeshState, Run, Timer
+from orbit_core.sched.state import Agent, Assigned, ClusterEntry, Invocation, MeshState, Run, Timer
 from orbit_core.sched.transitions import InvalidTransitionError, move, tell
 
 
@@ -168,6 +169,19 @@ def _logs_batched(state: MeshState, event: LogsBatched) -> list[Command]:
 # Agents.
 
 
+def _term_began(state: MeshState, event: TermBegan) -> list[Command]:
+    """What agents run is waited for anew: by the new leader's clock it may have begun an hour ago, or tomorrow."""
+    for agent in state.agents.values():
+        if agent.status is AgentStatus.ATTACHED:
+            agent.status = AgentStatus.DETACHED
+        for assigned in agent.assigned.values():
+            found = state.invocation(assigned.run_id, assigned.invocation_id)
+            if found is not None:
+                found[1].awaited_from_ms = state.now_ms
+                state.set_guard(*found)
+    return []
+
+
 def _agent_attached(state: MeshState, event: AgentAttached) -> list[Command]:
     agent_id = event.agent.id
     known = state.agents.get(agent_id)
@@ -272,10 +286,10 @@ def _placed(state: MeshState, event: Placed) -> list[Command]:
         invocation.gpu_indices = placement.gpu_indices
         invocation.assigned_ms = state.now_ms
         invocation.started_ms = 0
+        invocation.awaited_from_ms = state.now_ms
         run.attempts += 1
         agent.assigned[invocation.id] = Assigned(run.id, invocation.id, invocation.attempt)
-        timeout_ms = state.step_of(run, invocation).timeout_ms + GUARD_GRACE_MS
-        state.set_timer(state.now_ms + timeout_ms, "guard", run.id, invocation.id, invocation.attempt)
+        state.set_guard(run, invocation)
         commands.append(Dispatch(agent.facts.id, _key(run, invocation)))
     commands += [RunChanged(run_id) for run_id in dict.fromkeys(p.run_id for p in event.placements)]
     return commands
@@ -398,7 +412,7 @@ def _timer(state: MeshState, timer: Timer, draw: float) -> list[Command]:
         return []
     if kind == "wake" and invocation.status is Status.WAITING and invocation.not_before_ms <= state.now_ms:
         move(state, run, invocation, Status.READY, "its delay has passed")
-    elif kind == "guard" and invocation.agent is not None:
+    elif kind == "guard" and invocation.agent is not None and state.guard_ms(run, invocation) <= state.now_ms:
         agent_id, key = invocation.agent, _key(run, invocation)
         _charge(state, run, invocation, Usage(duration_ms=state.now_ms - invocation.assigned_ms))
         _release(state, invocation)
@@ -462,6 +476,7 @@ _HANDLERS: dict[type, Callable[[MeshState, Any], list[Command]]] = {
     RunResumed: _run_resumed,
     RunBroken: _run_broken,
     RunArchived: _run_archived,
+    TermBegan: _term_began,
     LogsBatched: _logs_batched,
     AgentAttached: _agent_attached,
     AgentChanged: _agent_changed,
