@@ -56,6 +56,19 @@ class AgentStream:
     last_seen_ms: int
     cpu_load: float = 0.0
     outgoing: asyncio.Queue[Command | agents_pb2.AgentCommand | None] = field(default_factory=asyncio.Queue)
+    #: What has taken room on this stream: an assignment that is sent again takes none a second time.
+    given: set[AttemptKey] = field(default_factory=set)
+
+    def give(self, key: AttemptKey) -> None:
+        if key not in self.given:
+            self.given.add(key)
+            self.credit -= 1
+
+    def take_back(self, key: AttemptKey) -> None:
+        """The attempt ended before it was sent: the agent never hears of it, and will not give its room back."""
+        if key in self.given:
+            self.given.discard(key)
+            self.credit += 1
 
     def close(self) -> None:
         self.outgoing.put_nowait(None)
@@ -97,7 +110,7 @@ class AgentStreams:
                 if stream is None:
                     continue  # it says what it holds when it attaches again
                 if isinstance(command, Dispatch):
-                    stream.credit -= 1
+                    stream.give(command.key)
                 stream.outgoing.put_nowait(command)
 
     def room(self) -> dict[str, int]:
@@ -137,7 +150,7 @@ class AgentStreams:
         try:
             await leader.tell(attached)
             reader = asyncio.create_task(self._read(leader, stream, first.events[1:], requests))
-            async for response in self._write(stream):
+            async for response in self._write(leader, stream):
                 yield response
         finally:
             if reader is not None:
@@ -150,24 +163,30 @@ class AgentStreams:
         welcome = agents_pb2.Welcome(epoch=self._epoch, coordinator_id=self._coordinator_id)
         return agents_pb2.AgentCommand(welcome=welcome)
 
-    async def _write(self, stream: AgentStream) -> AsyncIterator[agents_pb2.AttachResponse]:
+    async def _write(self, leader: Leader, stream: AgentStream) -> AsyncIterator[agents_pb2.AttachResponse]:
         while True:
             batch = [await stream.outgoing.get()]
             while not stream.outgoing.empty():
                 batch.append(stream.outgoing.get_nowait())
-            messages = [await self._message(item) for item in batch if item is not None]
+            messages = [await self._message(leader, stream, item) for item in batch if item is not None]
             commands = [message for message in messages if message is not None]
             if commands:
                 yield agents_pb2.AttachResponse(commands=commands)
             if None in batch:
                 return
 
-    async def _message(self, command: Command | agents_pb2.AgentCommand) -> agents_pb2.AgentCommand | None:
+    async def _message(
+        self, leader: Leader, stream: AgentStream, command: Command | agents_pb2.AgentCommand
+    ) -> agents_pb2.AgentCommand | None:
         if isinstance(command, agents_pb2.AgentCommand):
             return command
         if isinstance(command, Dispatch):
             assignment = await self._build(command.key)
-            return agents_pb2.AgentCommand(assign=assignment) if assignment is not None else None
+            if assignment is None:
+                stream.take_back(command.key)
+                leader.nudge()
+                return None
+            return agents_pb2.AgentCommand(assign=assignment)
         if isinstance(command, StopAttempt):
             stop = agents_pb2.StopAttempt(key=key_message(command.key), epoch=self._epoch, reason=command.reason)
             return agents_pb2.AgentCommand(stop=stop)

@@ -61,6 +61,7 @@ class Judge:
         self._answered: set[Key] = set()
         self._ended_at_s: dict[str, float] = {}
         self._manifest = 0
+        self._batches: set[bytes] = set()
         self._archived: set[str] = set()
         self._names: dict[str, str] = {}
 
@@ -113,6 +114,9 @@ class Judge:
     def _record(self, event: WatchEvent) -> None:
         seq = self._keys.journal_seq(event.kv.key)
         batch = records.decode(event.kv.value)
+        if seq <= self._manifest and batch.batch_id in self._batches:
+            return  # a late try of a record that a snapshot has replaced since: nobody reads it
+        self._batches.add(batch.batch_id)
         if event.kv.version != 1 or seq <= self.sequence:
             self.accuse(f"journal record {seq} was written over")
             return
