@@ -61,6 +61,9 @@ def _uses_in(
 
 def check_references(checking: Checking) -> None:
     """Report references that do not read, stand where they may not, or name what cannot be there."""
+    for _, path, _ in checking.steps():
+        for place in ("config", "input"):
+            _check_keys(checking, checking.node(*path).get(place))
     for use in uses(checking):
         match use.reference:
             case TextError() as error:
@@ -79,6 +82,21 @@ def check_references(checking: Checking) -> None:
                 _check_output(checking, use, use.reference)
             case _:
                 pass
+
+
+def _check_keys(checking: Checking, node: Node | None) -> None:
+    """A key is never resolved, and whoever writes a reference there expects that it is."""
+    if node is None:
+        return
+    for key, below in (node.mapping or {}).items():
+        if "${{" in key:
+            checking.reporter.at(
+                below, "reference-in-key", "a key stays as it is written: references are resolved in values",
+                severity="warning", on_key=True,
+            )  # fmt: skip
+        _check_keys(checking, below)
+    for below in node.items or ():
+        _check_keys(checking, below)
 
 
 def _report(

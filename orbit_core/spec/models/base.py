@@ -42,7 +42,7 @@ class Model(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         hide_input_in_errors=True,  # a literal secret must not come out in an error
-        validate_default=False,
+        use_attribute_docstrings=True,  # they are what the reference of the format says of each key
     )
 
 

@@ -56,31 +56,46 @@ class SecretDeclaration(Model):
 
 
 class Failure(Model):
-    """Steps that run once for each lineage that failed at `from_step` or after it."""
+    """Steps that run once for each lineage that failed."""
 
     from_step: Text = Field(validation_alias="from", serialization_alias="from")
+    """The step at which, or after which, a lineage must have failed."""
     satellites: Annotated[tuple[Step, ...], AfterValidator(_some_steps)]
+    """The steps, in order: a chain of their own."""
 
 
 class Cluster(Model):
     """A workflow of satellites. Its steps are resolved when it is made: see `Step`."""
 
     identifier: ClusterName
+    """`<project>/<name>`; the prefix `cluster/` may stand before it."""
     sla_ms: Annotated[DurationMs, Field(gt=0, le=RUN_SLA_MAX_MS)]
+    """The longest that a run may take. A longer one is never dearer for the same work."""
     triggers: Annotated[tuple[Trigger, ...], AfterValidator(_some_triggers)] = Field(
         validation_alias="trigger", serialization_alias="trigger"
     )
+    """What starts a run: one trigger, or a list of them."""
     title: Text | None = None
+    """What people call it by."""
     description: Text | None = None
+    """What it is for."""
     objective: Objective = "cost"
+    """The cheapest that meets the SLA, the fastest within `budget`, or capacity that is least likely to be lost."""
     budget_usd: Annotated[Number, Field(gt=0)] | None = None
+    """The most that one run may cost, in USD; a run that would pass it pauses and says so."""
     priority: Annotated[Whole, Field(ge=0, le=100)] = 50
+    """Breaks the ties that deadlines leave open."""
     retries: RetryPolicy = Field(default_factory=RetryPolicy)
+    """How often a step that failed is tried again: a number, or a mapping."""
     secrets: tuple[SecretDeclaration, ...] = ()
+    """Names with values, which move into the vault, or without, which lie there already. A mapping, or a list."""
     # After `retries`: their validators rest on it.
     satellites: Annotated[tuple[Step, ...], AfterValidator(_some_steps)]
+    """The steps, in order."""
     logs: Annotated[tuple[Step, ...], AfterValidator(_not_too_many)] = ()
+    """`satellites:` that every log record of the cluster is forwarded to."""
     failure: Failure | None = None
+    """`from:` and `satellites:`: what is done for each lineage that failed."""
 
     @field_validator("satellites", "logs")
     @classmethod
@@ -131,7 +146,9 @@ class ClusterFile(Model):
     """A whole cluster file."""
 
     version: Literal["0.0.1b"]
+    """The version of the format."""
     cluster: Cluster
+    """The one cluster of this file."""
 
     def to_document(self) -> dict[str, JsonValue]:
         """The whole file as plain data."""

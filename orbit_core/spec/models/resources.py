@@ -10,16 +10,18 @@ from orbit_core.spec.models.base import ByteCount, CoreCount, Model, Number, Tex
 
 
 class Resources(Model):
-    """Amounts for one attempt; None leaves the satellite's own declaration as it is.
-
-    `cpu` in cores, `gpu` in devices (0.25 is a quarter of one), `accelerator` a kind such as `h100`.
-    """
+    """What one attempt takes; what is left out stays as the satellite declares it."""
 
     cpu: Annotated[CoreCount, Field(gt=0, le=4096)] | None = None
+    """Cores: `2`, `0.5`, `500m`."""
     memory_bytes: Annotated[ByteCount, Field(gt=0)] | None = None
+    """Memory: `512Mi`, `8Gi`, `16GB`."""
     gpu: Annotated[Number, Field(ge=0, le=1024)] | None = None
+    """Devices, or a part of one: `0.25`."""
     gpu_memory_bytes: ByteCount | None = None
+    """Memory of the device, written as `memory` is."""
     accelerator: Annotated[Text, Field(min_length=1, max_length=120)] | None = None
+    """The kind of device that is needed, such as `h100`."""
 
     def over(self, base: Resources) -> Resources:
         """These amounts where they are said, `base`'s where they are not."""

@@ -16,13 +16,18 @@ _DOUBLINGS_MAX = 40  # 2**40 times any delay is over every maximum: no need for 
 
 
 class RetryPolicy(Model):
-    """N retries mean N + 1 attempts. Delays are in milliseconds."""
+    """How often an attempt that failed is made again, and after how long. A number alone is `max-retries`."""
 
     max_retries: Annotated[Whole, Field(ge=0, le=RETRIES_MAX)] = 5
+    """Retries after the first attempt: N mean N + 1 attempts. An error that is permanent is not retried."""
     backoff: Backoff = "exponential"
+    """How the delay grows: doubled each time, by `delay` each time, or not at all."""
     delay_ms: DurationMs = 2_000
+    """The delay before the first retry."""
     max_delay_ms: DurationMs = 300_000
+    """No delay is longer than this."""
     jitter: Jitter = "full"
+    """Whether a delay is drawn evenly from between nothing and its full length."""
 
     @property
     def attempts(self) -> int:

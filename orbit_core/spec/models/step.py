@@ -29,35 +29,49 @@ ConditionField = Annotated[
 
 
 class Gather(Model):
-    """One invocation for each object of `over` (a step, or `run`), once all lineages below it have ended.
+    """A fan-in: one invocation for each object of `over`, once all lineages below it have ended. `true`: the defaults.
 
-    `all-succeeded` never fires when one failed; `all-ended` leaves the failed out.
+    Unless the step has an `input`, it is `{<need>: [objects]}`, in the order of the lineages.
     """
 
     over: Annotated[Text, Field(min_length=1)] = RUN
+    """A step above all needs, or `run` for the whole run. Several needs: their nearest common step, unless said."""
     when: Literal["all-succeeded", "all-ended"] = "all-succeeded"
+    """`all-succeeded` never fires when a lineage failed; `all-ended` leaves the failed ones out."""
 
 
 class Step(Model):
     """A step. Inside a `Cluster` its `needs`, `gather` and `retries` are resolved: no default is left open.
 
-    `secrets`: the names that the satellite sees → the names of the secrets behind them.
-    `input` is merged over the parent's object, top level only; None is that object itself.
+    In a file, `secrets` stand in `config`.
     """
 
     uses: SatelliteRefField
+    """The satellite: `satellite/<project>/<name>`, with `@<version>` where one is pinned."""
     identifier: Name
+    """What other steps call this one by; unique in the cluster."""
     name: Text | None = None
+    """What people call it by."""
     config: dict[str, JsonValue] = Field(default_factory=dict)
+    """Checked against the satellite's own model. May hold `secrets`: what this step alone may read."""
     secrets: dict[str, SecretName] = Field(default_factory=dict)
+    """The names that the satellite sees → the names of the secrets behind them."""
     input: dict[str, JsonValue] | None = None
+    """Merged over the parent's object, top level only. Left out: that object as it is."""
     needs: tuple[Text, ...] = ()
+    """The steps that come before; the one written before this, unless said. One: an invocation for each object."""
     gather: Gather | None = None
+    """A fan-in: one invocation for many objects. Several needs are always gathered."""
     condition: ConditionField | None = Field(default=None, validation_alias="if", serialization_alias="if")
+    """Where it is false, the step is skipped: its output is the parent's object."""
     retries: RetryPolicy = Field(default_factory=RetryPolicy)
+    """As for the cluster, whose retries hold for what is left out here."""
     delay_ms: DurationMs = 0
+    """How long to wait before the first attempt."""
     timeout_ms: Annotated[DurationMs, Field(gt=0)] | None = None
+    """The longest that one attempt may take; what the satellite declares, unless said."""
     resources: Resources = Field(default_factory=Resources)
+    """What one attempt takes; goes over what the satellite declares."""
 
     @field_validator("identifier")
     @classmethod

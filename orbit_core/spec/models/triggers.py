@@ -14,15 +14,15 @@ _WEBHOOK_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
 
 
 class CronTrigger(Model):
-    """At each tick of a cron expression, never before the cluster was submitted; overlap is allowed.
-
-    `catch_up`: which of the ticks that no coordinator saw are made up for.
-    """
+    """At each tick of a cron expression, never before the cluster was submitted; runs may overlap."""
 
     kind: Literal["cron"] = "cron"
     cron: Annotated[Text, Field(min_length=1, max_length=200)]
+    """Five fields as in crontab(5), or `@daily` and its like."""
     timezone: Annotated[Text, Field(min_length=1, max_length=64)] = "UTC"
+    """An IANA name. A local time that the clock repeats fires once, one that it skips at the next valid time."""
     catch_up: Literal["latest", "all", "none"] = "latest"
+    """Which of the ticks that no coordinator was there for are made up for."""
 
 
 class ApiCallTrigger(Model):
@@ -32,23 +32,31 @@ class ApiCallTrigger(Model):
 
 
 class S3UploadTrigger(Model):
-    """An object that appears in a bucket. `secrets`: the names that the trigger reads it with → secrets."""
+    """An object that appears in a bucket; the payload names it."""
 
     kind: Literal["s3-upload"] = "s3-upload"
     bucket: Annotated[Text, Field(min_length=1, max_length=255)]
+    """The bucket that is watched."""
     prefix: Annotated[Text, Field(max_length=1024)] = ""
+    """Only objects whose key begins so."""
     suffix: Annotated[Text, Field(max_length=1024)] = ""
+    """Only objects whose key ends so."""
     endpoint_url: Annotated[Text, Field(min_length=1, max_length=2048)] | None = None
+    """Where the bucket is, if not at AWS."""
     region: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
+    """The bucket's region."""
     secrets: dict[str, SecretName] = Field(default_factory=dict)
+    """What the bucket is read with, as in a step's `config`."""
 
 
 class WebhookTrigger(Model):
-    """A POST to the coordinator at `path`, signed with the secret of the name `secret`."""
+    """A POST to the coordinator; its body is the payload."""
 
     kind: Literal["webhook"] = "webhook"
     path: Annotated[Text, Field(max_length=255)]
+    """Where it is posted to: `/reports/new`."""
     secret: SecretName | None = None
+    """The secret that signs it, by name or as `${{ secrets.NAME }}`; without one, anyone may start a run."""
 
     @field_validator("path")
     @classmethod
@@ -63,6 +71,7 @@ class ClusterFinishedTrigger(Model):
 
     kind: Literal["cluster-finished"] = "cluster-finished"
     cluster: ClusterName
+    """The other cluster, `<project>/<name>`."""
 
 
 Trigger: TypeAlias = Annotated[

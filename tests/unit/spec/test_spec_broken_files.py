@@ -24,6 +24,7 @@ def test_only_files_meant_as_warnings_are_accepted() -> None:
     accepted = {name for name in broken_files.names() if broken_files.load_broken(name).cluster is not None}
     assert accepted == {
         "failure-after-a-gather",
+        "reference-in-a-key",
         "undeclared-secret",
         "undeclared-secret-close",
         "vault-lacks-referenced-secret",
