@@ -34,7 +34,9 @@ class Packer:
     def __init__(self, nodes: Sequence[Node], expected: Mapping[Request, float] | None = None) -> None:
         self._room = Room(nodes)
         self._demand = Demand(expected)
-        self._scores: Scores | None = None  # made when they are first needed, and again when what they rest on changes
+        # Both are made when they are first needed, and again when what they rest on has changed.
+        self._potential: Potential | None = None
+        self._scores: Scores | None = None
 
     def place(self, request: Request, *, cost: Mapping[str, float] | None = None) -> Placement | None:
         """Takes the room for one request and says where, or None where no node can hold it.
@@ -54,15 +56,11 @@ class Packer:
         return placement
 
     def _current_scores(self) -> Scores:
+        if self._potential is None:
+            gpus = self._room.gpus_of_models()
+            self._potential = Potential(self._demand.frequencies(), gpus, self._room.gpu.shape[1])
         if self._scores is None:
-            room = self._room
-            potential = Potential(
-                self._demand.frequencies(),
-                room.gpus_of_models(),
-                gpus_max=room.gpu.shape[1],
-                cpu_milli=sum(node.cpu_milli for node in room.nodes if node is not None),
-            )
-            self._scores = Scores(room, potential)
+            self._scores = Scores(self._room, self._potential)
         return self._scores
 
     @staticmethod
@@ -95,7 +93,7 @@ class Packer:
         """Takes the room of a placement made elsewhere (recovery). ValueError where it does not fit."""
         slot = self._room.take(request, placement)
         if self._demand.saw(request):
-            self._scores = None
+            self._potential = self._scores = None
         elif self._scores is not None:
             self._scores.touch(slot)
 
@@ -109,9 +107,10 @@ class Packer:
         """Adds an empty node. ValueError where its id is there already."""
         self._room.add(node)
         self._scores = None
+        if self._potential is not None and not self._potential.covers(node):
+            self._potential = None
 
     def remove_node(self, node_id: str) -> None:
         """Takes a node away with all that it holds; nothing on it can be released any more. ValueError if unknown."""
-        slot = self._room.remove(node_id)
-        if self._scores is not None:
-            self._scores.touch(slot)
+        self._room.remove(node_id)
+        self._scores = None

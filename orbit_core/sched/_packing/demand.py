@@ -33,13 +33,14 @@ class Demand:
     def __init__(self, expected: Mapping[Request, float] | None) -> None:
         self._learns = expected is None
         self._counts: dict[Request, float] = {}
+        self._known: dict[Request, float] = {}
         self._seen = 0
         self._look_at = 1
         for request, frequency in (expected or {}).items():
             if not 0 <= frequency < float("inf"):
                 raise ValueError(f"the frequency of {request} is {frequency}")
             if frequency:
-                self._counts[request] = float(frequency)
+                self._known[request] = float(frequency)
 
     def saw(self, request: Request) -> bool:
         """Takes note of one more request; True when what was made of `frequencies` should be made again."""
@@ -52,6 +53,7 @@ class Demand:
         if self._look_at >= _LOOK_AGAIN_MAX:
             self._forget()
         self._look_at += min(self._look_at, _LOOK_AGAIN_MAX)
+        self._known = dict(self._counts)
         return True
 
     def _forget(self) -> None:
@@ -59,5 +61,5 @@ class Demand:
         self._counts = {request: self._counts[request] / 2 for request in often[:_KINDS_MAX]}
 
     def frequencies(self) -> dict[Request, float]:
-        """What is known now, in any unit."""
-        return {request: self._counts[request] for request in sorted(self._counts, key=_order)}
+        """What was known when last looked at, in any unit: so it does not matter when somebody asks."""
+        return {request: self._known[request] for request in sorted(self._known, key=_order)}

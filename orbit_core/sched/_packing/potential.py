@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orbit_core.sched._packing.guide import Piece, best_cuts, piece_prices
-from orbit_core.sched._packing.model import WHOLE_GPU_MILLI, Request
+from orbit_core.sched._packing.model import WHOLE_GPU_MILLI, Node, Request
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,27 +38,17 @@ class Potential:
     """Tables that give the worth of a node's room, for one mix of requests and GPU models.
 
     `frequencies`: requests with how often they come, in any unit. `gpus`: how many GPUs of each model there are;
-    `gpus_max`: the most that one node has; `cpu_milli`: what all nodes have together. Worth is in thousandths of
-    a GPU. `is_short_of_cpu`: the GPUs cannot all be used, because all requests together, those without GPUs too,
-    want more CPU than there is.
+    `gpus_max`: the most that one node has. Worth is in thousandths of a GPU.
     """
 
-    def __init__(
-        self,
-        frequencies: Mapping[Request, float],
-        gpus: Mapping[str | None, int],
-        *,
-        gpus_max: int,
-        cpu_milli: int,
-    ) -> None:
+    def __init__(self, frequencies: Mapping[Request, float], gpus: Mapping[str | None, int], gpus_max: int) -> None:
         requests = [request for request, frequency in frequencies.items() if request.gpus and frequency > 0]
         self._gpus_max = max(gpus_max, 1)
         self.unit_milli = gcd(WHOLE_GPU_MILLI, *(request.milli_per_gpu for request in requests))
         worth, filled = self._request_worth(requests, frequencies, gpus)
         wanted_milli = sum(frequencies[request] * request.total_gpu_milli for request in requests)
         wanted_cpu = sum(frequency * request.cpu_milli for request, frequency in frequencies.items())
-        fillable_milli = filled * WHOLE_GPU_MILLI * sum(gpus.values())
-        self.is_short_of_cpu = wanted_milli > 0 and wanted_cpu * fillable_milli > cpu_milli * wanted_milli
+        self._cpu_per_gpu_milli = filled * wanted_cpu / wanted_milli if wanted_milli else 0.0
         self._prices(requests, np.array([frequencies[request] for request in requests], np.float64))
         net = self._net_worth(requests, worth)
         self._table_of: dict[str | None, int] = {}
@@ -137,6 +127,14 @@ class Potential:
     def grid(self) -> int:
         """Length of the last axis of what `of_gpus` and `without` give."""
         return len(self._cpu_price)
+
+    def covers(self, node: Node) -> bool:
+        """Whether the tables have GPUs of this node's model, and as many of them."""
+        return node.gpus == 0 or (node.gpu_model in self._table_of and node.gpus <= self._gpus_max)
+
+    def is_short_of_cpu(self, cpu_milli: int, gpus: int) -> bool:
+        """Whether so many GPUs cannot all be used with that much CPU, as all requests come, those without GPUs too."""
+        return self._cpu_per_gpu_milli * gpus * WHOLE_GPU_MILLI > cpu_milli
 
     def tables(self, models: Iterable[str | None]) -> Ints:
         """Which table a node uses, by its GPU model; models that were not there when this was made use the first."""

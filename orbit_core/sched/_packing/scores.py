@@ -24,6 +24,9 @@ _WITHOUT_GPUS: Final = -2.0
 #: Where CPU is short everywhere, nodes that differ in nothing else are taken by free CPU, the most first: requests
 #: without GPUs then end up on many nodes, none of which is left with the CPU for another while its GPUs are free.
 _SPREAD: Final = 1e-3
+#: Of GPUs that differ in nothing else a fraction takes the one with the least free: it keeps whole ones for requests
+#: that nobody expected. Less than the spread above, more than what is rounded away.
+_TIGHT: Final = 1e-4
 
 
 @dataclass(slots=True)
@@ -43,7 +46,9 @@ class Scores:
         self._potential = potential
         self._kinds: dict[Request, Losses] = {}
         self._clock = 1
-        self._spread = _SPREAD / max(int(room.cpu.max()), 1) if potential.is_short_of_cpu else 0.0
+        nodes = [node for node in room.nodes if node is not None]
+        is_short = potential.is_short_of_cpu(sum(node.cpu_milli for node in nodes), sum(node.gpus for node in nodes))
+        self._spread = _SPREAD / max(1, *(node.cpu_milli for node in nodes)) if is_short else 0.0
         self._changed: Ints = np.ones(room.slots, np.int64)
         self._tables: Ints = np.zeros(room.slots, np.int64)
         self._tables[: len(room.nodes)] = potential.tables(node.gpu_model if node else None for node in room.nodes)
@@ -113,6 +118,7 @@ class Scores:
         )
         change += self._of_gpus[options]
         loss = np.full(gpu.shape, np.inf)
-        loss[rows, gpus] = self._loss(request, options, change).round(_DECIMALS)
+        loss[rows, gpus] = self._loss(request, options, change) + gpu[rows, gpus] * (_TIGHT / WHOLE_GPU_MILLI)
+        loss = loss.round(_DECIMALS)
         best = loss.argmin(axis=1)
         return loss[np.arange(len(slots)), best], best
