@@ -74,6 +74,7 @@ class Demonstration:
         finally:
             for restart in self._restarts:
                 restart.cancel()
+            await asyncio.gather(*self._restarts, return_exceptions=True)
             await outside.stop()
             await mesh.stop()
         self._say_where_next()
@@ -86,7 +87,9 @@ class Demonstration:
                 group.create_task(outside.start())
         for plan, child in zip(mesh.plans, mesh.agents, strict=True):
             price = f"{money(plan.price_usd_per_hour)} an hour, {plan.price_kind}"
-            self._say(f"  {child.name:<11} {plan.cpus:g} cores, {plan.memory}, {price}, pid {child.pid}")
+            self._say(f"  {child.name:<14} {plan.cpus:g} cores, {plan.memory}, {price}, pid {child.pid}")
+        for child in mesh.coordinators:
+            self._say(f"  {child.name:<14} pid {child.pid}")
         return making.result()
 
     async def _perform(self, mesh: LocalMesh, outside: Child, job: Job) -> None:

@@ -79,7 +79,8 @@ class LocalMesh:
         self._drain_s = drain_s
         self.environment = {**(os.environ if environment is None else environment)}
         self._on_end = on_end
-        self._dead: list[ChildEnded] = []
+        self._starting = False
+        self._died_starting: list[ChildEnded] = []
         self.etcd: EmbeddedEtcd | None = None
         self.coordinators: list[Child] = []
         self.agents: list[Child] = []
@@ -115,6 +116,7 @@ class LocalMesh:
 
     async def start(self) -> None:
         """Start everything and wait until a leader is elected and every agent attached."""
+        self._starting = True
         try:
             if not self._etcd_given:
                 self.etcd = EmbeddedEtcd(self.data / "etcd")
@@ -127,6 +129,8 @@ class LocalMesh:
         except BaseException:
             await self.stop()
             raise
+        finally:
+            self._starting = False
 
     async def stop(self) -> None:
         """End everything in order and remove what was temporary. May be called again."""
@@ -149,8 +153,9 @@ class LocalMesh:
         deadline_s = time.monotonic() + timeout_s
         async with OrbitClient(self.addresses, patience=Patience(total_s=1, attempt_s=5)) as client:
             while time.monotonic() < deadline_s:
-                if self._dead:
-                    raise self._gone(self._dead[0])
+                if self._died_starting:
+                    ended = self._died_starting[0]
+                    raise MeshUnreachableError(f"{ended}; it ends with:\n{ended.log_tail}")
                 try:
                     attached = {agent.agent_id for agent in await client.agents() if agent.state == "attached"}
                 except OrbitError:
@@ -183,7 +188,8 @@ class LocalMesh:
         """As `kill -9`: the one at `index`, or the one that leads. Returns its index."""
         if index is None:
             async with OrbitClient(self.addresses) as client:
-                leader = (await client.mesh()).leader_address
+                while (leader := (await client.mesh()).leader_address) not in self.addresses:
+                    await asyncio.sleep(_POLL_S)  # an election is on
             index = self.addresses.index(leader)
         await self.coordinators[index].kill()
         return index
@@ -252,17 +258,14 @@ class LocalMesh:
         )
 
     def _ended(self, ended: ChildEnded) -> None:
-        self._dead.append(ended)
+        if self._starting:
+            self._died_starting.append(ended)
         self._on_end(ended)
 
     async def _kill_all(self) -> None:
         await asyncio.gather(*(child.kill() for child in (*self.agents, *self.coordinators)))
         if self.etcd is not None:
             await self.etcd.stop(kill=True)
-
-    @staticmethod
-    def _gone(ended: ChildEnded) -> MeshUnreachableError:
-        return MeshUnreachableError(f"{ended}\n{ended.log_tail}")
 
     @staticmethod
     def _refuse_running(child: Child) -> None:
