@@ -187,10 +187,7 @@ class LocalMesh:
     async def kill_coordinator(self, index: int | None = None) -> int:
         """As `kill -9`: the one at `index`, or the one that leads. Returns its index."""
         if index is None:
-            async with OrbitClient(self.addresses) as client:
-                while (leader := (await client.mesh()).leader_address) not in self.addresses:
-                    await asyncio.sleep(_POLL_S)  # an election is on
-            index = self.addresses.index(leader)
+            index = await self._leader_index()
         await self.coordinators[index].kill()
         return index
 
@@ -204,6 +201,15 @@ class LocalMesh:
             self.coordinators[index] = self._coordinator(index, self.coordinators[index].address)
         await self.coordinators[index].start()
         return index
+
+    async def _leader_index(self) -> int:
+        """Of the coordinator that leads; waits for an election."""
+        async with OrbitClient(self.addresses) as client:
+            while True:
+                leader = (await client.mesh()).leader_address
+                if leader in self.addresses:
+                    return self.addresses.index(leader)
+                await asyncio.sleep(_POLL_S)
 
     @property
     def log_dir(self) -> Path:
