@@ -13,7 +13,7 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def _base32(value: int, length: int) -> str:
-    digits = []
+    digits: list[str] = []
     for _ in range(length):
         value, low = divmod(value, 32)
         digits.append(_CROCKFORD[low])

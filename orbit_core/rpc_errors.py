@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
 from grpc_status import rpc_status
 
 from orbit_core.errors import FieldViolation, InternalError, InvalidRequestError, NotLeaderError, OrbitError
@@ -55,7 +55,8 @@ def to_status(error: OrbitError) -> status_pb2.Status:
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: OrbitError) -> NoReturn:
     """End the call with `error`. Never returns."""
-    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    untyped: Any = rpc_status
+    await context.abort_with_status(untyped.to_status(to_status(error)))
     raise AssertionError("abort_with_status returned")
 
 

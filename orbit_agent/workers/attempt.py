@@ -23,8 +23,8 @@ from pydantic import BaseModel, ValidationError
 from orbit_agent.workers import restrict
 from orbit_agent.workers.channel import Channel
 from orbit_agent.workers.frames import Frame, FrameError
-from orbit_agent.workers.redaction import Redactor
 from orbit_core.limits import ERROR_MESSAGE_MAX_CHARS, LOG_LINE_MAX_CHARS, MIB, OBJECT_MAX_BYTES
+from orbit_core.security.redact import Redactor
 from satellites import registry
 from satellites.contract import (
     Context,
@@ -89,7 +89,7 @@ class Attempt:
         try:
             encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             if self._redactor.found_in(encoded):
-                encoded = json.dumps(self._redactor.value(value), ensure_ascii=False, separators=(",", ":"))
+                encoded = json.dumps(self._redactor.data(value), ensure_ascii=False, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
             raise _invalid_result(f"gave a result that JSON cannot hold: {error}") from error
         if len(encoded) > OBJECT_MAX_BYTES:

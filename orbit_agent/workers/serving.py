@@ -16,9 +16,9 @@ from typing import Any, Final, Literal
 from orbit_agent.inference.errors import InferenceError
 from orbit_agent.workers import frames
 from orbit_agent.workers.api import Call, LogLevel, LogRecord, OnLog, OnObject, Outcome, Redact
-from orbit_agent.workers.redaction import Redactor
 from orbit_core.errors import InvalidRequestError, OrbitError
 from orbit_core.limits import ERROR_MESSAGE_MAX_CHARS, LOG_LINE_MAX_CHARS
+from orbit_core.security.redact import Redactor
 from satellites.contract import FileRef, Files, GenerateCall, Models, PermanentError, SatelliteError
 
 #: What one attempt may log; the rest is counted and dropped.

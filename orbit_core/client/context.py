@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -81,7 +81,7 @@ def remove_context(home: Path, addresses: Sequence[str], name: str = DEFAULT_CON
 
 
 @contextlib.contextmanager
-def context_file(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> Iterator[Path]:
+def context_file(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> Generator[Path, None, None]:
     """The context file names this mesh for as long as the block lasts."""
     write_context(home, addresses, name)
     try:

@@ -8,11 +8,11 @@ Whether a call is tried again is not decided here.
 from __future__ import annotations
 
 import inspect
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
 from grpc_status import rpc_status
 
 from orbit_core import errors
@@ -108,6 +108,7 @@ def _build(
 def _trailing_status(error: grpc.Call | grpc.aio.AioRpcError) -> status_pb2.Status | None:
     """The status in the trailers, or None where there is none that makes sense."""
     try:
-        return rpc_status.from_call(error)  # pyright: ignore[reportArgumentType]  (AioRpcError quacks like a Call)
+        found: Any = rpc_status
+        return found.from_call(error)  # it has no types, and an AioRpcError quacks like a Call
     except (ValueError, DecodeError):
         return None

@@ -8,8 +8,9 @@ so fields are added and never renamed. How they are read from messages is in `_c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 #: A JSON value as `json.loads` gives it.
 Json = Any
@@ -33,7 +34,7 @@ def to_json(value: Any) -> Json:
     What is a JSON value already stays as it is.
     """
     if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
+        return [to_json(item) for item in cast("Sequence[Any]", value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value

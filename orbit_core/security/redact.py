@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 from urllib.parse import quote, quote_plus
 
 REPLACEMENT: Final = "[redacted]"
@@ -25,7 +25,9 @@ class Redactor:
     """For one set of values. Make it once per set: it compiles a pattern."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        forms = {form for value in values if len(value) >= MIN_CHARS for form in _forms(value)}
+        # A value is hidden without the white space around it too: a file's last newline is rarely meant.
+        known = {form for value in values for form in (value, value.strip()) if len(form.strip()) >= MIN_CHARS}
+        forms = {form for value in known for form in _forms(value)}
         #: Longest first, so that at each place the longest form is taken out.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         self._first_characters = frozenset(form[0] for form in forms)
@@ -37,24 +39,26 @@ class Redactor:
         spans = self._spans(text)
         if not spans:
             return text
-        kept = []
+        kept: list[str] = []
         at = 0
         for start, end in spans:
             kept.append(text[at:start])
             at = end
         return REPLACEMENT.join([*kept, text[at:]])
 
-    def data(self, data: object) -> object:
+    def found_in(self, text: str) -> bool:
+        """Whether any form of any value is in `text`."""
+        return bool(self._spans(text))
+
+    def data(self, data: Any) -> Any:
         """Nested JSON-like data with the text in it (keys too) redacted; other values are passed on."""
-        match data:
-            case str():
-                return self.text(data)
-            case Mapping():
-                return {self.data(key): self.data(value) for key, value in data.items()}
-            case list() | tuple():
-                return [self.data(item) for item in data]
-            case _:
-                return data
+        if isinstance(data, str):
+            return self.text(data)
+        if isinstance(data, Mapping):
+            return {self.data(key): self.data(value) for key, value in cast("Mapping[Any, Any]", data).items()}
+        if isinstance(data, list | tuple):
+            return [self.data(item) for item in cast("Sequence[Any]", data)]
+        return data
 
     def stream(self) -> StreamRedactor:
         """For text that comes in pieces."""
@@ -73,8 +77,8 @@ class Redactor:
                 spans.append((start, end))
         return spans
 
-    def _undecided_from(self, text: str) -> int:
-        """From where on `text` may be the beginning of a form whose rest is still to come."""
+    def undecided_from(self, text: str) -> int:
+        """For `StreamRedactor`: from where on `text` may be the beginning of a form whose rest is still to come."""
         longest = len(self._forms[0]) if self._forms else 0
         cut = len(text)
         for start in range(max(0, len(text) - longest + 1), len(text)):
@@ -100,7 +104,7 @@ class StreamRedactor:
     def feed(self, piece: str) -> str:
         """What can be passed on now."""
         text = self._held + piece
-        cut = self._redactor._undecided_from(text)
+        cut = self._redactor.undecided_from(text)
         self._held = text[cut:]
         return self._redactor.text(text[:cut])
 

@@ -360,7 +360,7 @@ async def test_thousands_of_objects_arrive_in_order_and_slowly_taken_ones_hold_t
 async def test_an_error_is_retryable_and_names_its_type_and_the_log_has_the_traceback(mesh: Mesh) -> None:
     outcome = await mesh.run(call("raise"))
     assert (outcome.status, outcome.code, outcome.retryable) == ("failed", "exception", True)
-    assert outcome.message == "ValueError: no luck with [secret]"
+    assert outcome.message == "ValueError: no luck with [redacted]"
     assert "in do_raise" in mesh.said()
     assert "hunter2" not in mesh.said()
 
@@ -490,13 +490,13 @@ async def test_everything_said_becomes_log_records_without_secrets(mesh: Mesh) -
         for source in {record.source for record in mesh.logs}
     }
     out = [record.message for record in by_source["stdout"]]
-    assert out[0] == "to stdout [secret]"
+    assert out[0] == "to stdout [redacted]"
     assert set("".join(out[1:-1])) == {"x"} and max(map(len, out)) <= 8_000
     assert out[-1] == "no newline"
     assert [(record.level, record.message) for record in by_source["stderr"]] == [("warning", "to stderr")]
     assert by_source["some.library"][0].level == "warning"
     step = [record.message for record in by_source["orbit.step.a-step"]]
-    assert step[0] == "token is [secret]"
+    assert step[0] == "token is [redacted]"
     assert "do not fit" in step[1]
     assert "hunter2" not in mesh.said()
 
@@ -510,7 +510,7 @@ async def test_the_agents_own_redaction_comes_on_top(mesh: Mesh) -> None:
 async def test_secrets_are_taken_out_of_results_and_nothing_else_is(mesh: Mesh) -> None:
     secret = replace(call("echo_secret"), sensitive_values=("12345678",))
     await mesh.run(secret)
-    assert mesh.objects == [{"answer": "Bearer [secret]", "count": 12345678, "[secret]": [1]}]
+    assert mesh.objects == [{"answer": "Bearer [redacted]", "count": 12345678, "[redacted]": [1]}]
 
 
 async def test_each_attempt_sees_its_own_scratch_and_secrets_and_little_of_the_environment(

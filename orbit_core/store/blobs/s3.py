@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from boto3.s3.transfer import TransferConfig  # pyright: ignore[reportMissingTypeStubs]
+from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 
 from orbit_core.errors import BlobError
 from orbit_core.limits import BLOB_CHUNK_BYTES, MIB
@@ -97,7 +97,8 @@ class S3Blobs(BlobStore):
         try:
             return await asyncio.to_thread(call)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
+            response: Any = error.response  # botocore has no types
+            code: str = response.get("Error", {}).get("Code", "")
             if code in _ABSENT and not absent_is_error:
                 return None
             raise self._refused(what, sha256, error) from error
