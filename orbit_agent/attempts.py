@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from orbit_agent.outbox import Outbox
 from orbit_agent.session import Actions, Key, Session, key_of
@@ -72,6 +73,7 @@ class Attempts:
         for assignment in actions.start:
             task = asyncio.create_task(self._attempt(assignment))
             self._tasks[key_of(assignment.key)] = task
+            task.add_done_callback(partial(self._ended, key_of(assignment.key)))
 
     async def drain(self, finish_s: float) -> None:
         """Takes no more, lets finish what fits, hands back the rest, waits a little for acknowledgements."""
@@ -99,13 +101,12 @@ class Attempts:
             log.error("the outbox cannot be written: %s", error)
 
     async def _attempt(self, assignment: agents_pb2.Assignment) -> None:
-        key = key_of(assignment.key)
-        try:
-            self.do(self.session.started(key, self._clock.now_ms()))
-            result = await self._execute(assignment)
-            self.do(self.session.finished(result))
-        except asyncio.CancelledError:
+        self.do(self.session.started(key_of(assignment.key), self._clock.now_ms()))
+        result = await self._execute(assignment)
+        self.do(self.session.finished(result))
+
+    def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
+        # Not in the task itself: one that is stopped before its first line never runs a line.
+        self._tasks.pop(key, None)
+        if task.cancelled():
             self.do(self.session.stopped(key))
-            raise
-        finally:
-            self._tasks.pop(key, None)

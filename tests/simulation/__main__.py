@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(seeds: range, options: argparse.Namespace) -> int:
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     virtual_s, events, elections, done = 0.0, 0, 0, 0
     failed: list[Outcome] = []
     for seed in seeds:
@@ -47,7 +47,7 @@ def _run(seeds: range, options: argparse.Namespace) -> int:
             if not options.json:
                 _tell(outcome, options.plant)
                 break
-    took_s = time.perf_counter() - began_s
+    took_s = time.process_time() - began_s
     figures = {
         "seeds": done,
         "virtual_hours": round(virtual_s / 3600, 2),
@@ -55,8 +55,8 @@ def _run(seeds: range, options: argparse.Namespace) -> int:
         "elections": elections,
         "violations": sum(len(each.violations) for each in failed),
         "failed_seeds": [each.seed for each in failed],
-        "seconds": round(took_s, 1),
-        "seeds_per_second": round(done / took_s, 1),
+        "cpu_seconds": round(took_s, 1),
+        "seeds_per_cpu_second": round(done / took_s, 1),
     }
     if options.json:
         print(json.dumps(figures))

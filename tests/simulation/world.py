@@ -333,13 +333,15 @@ def _quietly() -> Iterator[None]:
     hook = sys.unraisablehook
     logging.disable(logging.CRITICAL)
     gc.disable()
+    gc.freeze()  # what is there already need not be looked at again after each seed
     lineage.FAN_OUT_WINDOW = FAN_OUT_WINDOW  # type: ignore[misc]
     sys.unraisablehook = lambda args: None
     try:
         yield
     finally:
-        gc.enable()
         gc.collect()
+        gc.unfreeze()
+        gc.enable()
         sys.unraisablehook = hook
         lineage.FAN_OUT_WINDOW = window  # type: ignore[misc]
         logging.disable(level)
