@@ -359,3 +359,17 @@ def test_version_with_and_without_a_mesh(
     said = orbit("version", "--json")
     assert (said.code, said.json["mesh"]) == (0, None)
     assert "no mesh" in said.err
+
+
+def test_an_etcd_of_ones_own_wants_a_place_for_the_rest(
+    orbit: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its secrets would be sealed under a key that goes with the temporary directory."""
+    monkeypatch.setenv("ORBIT_ETCD_ENDPOINTS", "127.0.0.1:1")
+    said = orbit("up")
+    assert (said.code, "--data" in said.err) == (6, True)
+
+
+@pytest.mark.parametrize("listen", ["host:port", ":7070", "127.0.0.1:70000"])
+def test_up_refuses_what_is_not_where_one_can_listen(orbit: Callable[..., Said], listen: str) -> None:
+    assert orbit("up", "--listen", listen).code == 2

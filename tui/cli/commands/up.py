@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orbit_core.client import context_file, orbit_home
-from orbit_core.errors import FieldViolation, InvalidRequestError, StoreError
+from orbit_core.errors import FieldViolation, InvalidRequestError, PreconditionError, StoreError
 from orbit_core.store.embedded import configured_endpoints
 from tui.cli.session import Session
 from tui.cli.words import money, plural
@@ -57,12 +57,19 @@ def up(
     """Keep a mesh on this machine running in the foreground.
 
     That is etcd, coordinators and agents, as child processes. Other terminals find it by themselves. Ctrl-C ends it;
-    a second Ctrl-C does not wait for what runs. ORBIT_ETCD_ENDPOINTS names an etcd of your own.
+    a second Ctrl-C does not wait for what runs. ORBIT_ETCD_ENDPOINTS names an etcd of your own; --data then says where
+    all else is kept.
     """
     session = Session()
     host, port = _host_and_port(listen)
     if not _is_loopback(host):
         _warn_of_the_open(session.err, host)
+    etcd = configured_endpoints()
+    if etcd and data is None:
+        raise PreconditionError(
+            "the etcd in ORBIT_ETCD_ENDPOINTS would outlive the key to its secrets and the objects that it refers to",
+            remedy="say with --data where these are kept",
+        )
     plans = [
         AgentPlan(price_usd_per_hour=price, price_kind=price_kind, cpus=cpus, memory=memory, slots=slots)
         for price in itertools.islice(itertools.cycle(prices), agents)
@@ -71,7 +78,7 @@ def up(
         plans,
         coordinators=coordinators,
         data=data,
-        etcd=configured_endpoints(),
+        etcd=etcd,
         listen_host=host,
         listen_port=port,
         allow_private_addresses=allow_private_addresses,
