@@ -8,7 +8,7 @@ import logging
 
 from google.protobuf.json_format import MessageToJson
 
-from orbit_core.errors import StoreError
+from orbit_core.errors import NotFoundError, StoreError
 from orbit_core.limits import LEASE_TTL_S
 from orbit_core.pb.orbit.v1 import agents_pb2
 from orbit_core.store.api import LeaseKeeper, Store
@@ -50,7 +50,7 @@ class Advertiser:
                     await self._store.put(self._key, self._value, lease=lease.id)
                     await _first(lost, self._changed)
                 log.warning("this agent's lease was lost; advertising again")
-            except StoreError as error:
+            except (StoreError, NotFoundError) as error:  # NotFoundError: the lease ended before its first use
                 log.warning("cannot advertise: %s", error)
                 await asyncio.sleep(_RETRY_S)
             finally:
@@ -60,7 +60,7 @@ class Advertiser:
     async def withdraw(self) -> None:
         """Ends the lease, so that nobody waits for an agent that has said goodbye."""
         if self._lease_id is not None:
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(StoreError, NotFoundError):  # it may have ended by itself
                 await self._store.lease_revoke(self._lease_id)
 
 

@@ -70,7 +70,14 @@ class Node:
             self.world.network.ended(self.process, silent=silent)
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
-        return self.world.spawn(self.process, work)
+        """A task that should end only with its process."""
+        task = self.world.spawn(self.process, work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.world.judge.accuse(f"a part of {self.name} ended: {task.exception()!r}")
 
 
 class Coordinator(Node):

@@ -35,6 +35,7 @@ from tests.simulation.virtual import NodeClock, Process, StuckError, VirtualLoop
 
 #: Everything has ended this long after the last fault is over, or never will.
 QUIET_WITHIN_S = 240.0
+SETTLE_S = 3.0
 FAN_OUT_WINDOW = 3
 
 
@@ -124,6 +125,7 @@ class World:
         deadline_s = self.loop.time() + QUIET_WITHIN_S
         while not (quiet := self._quiet(len(plans))) and self.loop.time() < deadline_s and not self.judge.found:  # noqa: ASYNC110
             await asyncio.sleep(1.0)
+        await asyncio.sleep(SETTLE_S)  # the last acknowledgements are on their way
         self._final(quiet)
 
     def _runs(self) -> list[str]:
