@@ -1,0 +1,1 @@
+"""How the demonstration model is made: data, training, export and evaluation. Nothing that Orbit runs imports this."""
