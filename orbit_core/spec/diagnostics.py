@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from orbit_core.errors import FieldViolation, InvalidSpecError
@@ -128,8 +128,8 @@ class Reporter:
         where = format_path(node.path if path is None else path)
         self.add(code, position, where, message, severity, found, expected, suggestion)
 
-    def text_error(self, node: Node, code: str, error: TextError, *, offset: int = 0, show_found: bool = True) -> None:
-        """What a small parser says of the text of `node`; `offset` is where in the text it began to read."""
+    def text_error(self, node: Node, code: str, error: TextError, *, show_found: bool = True) -> None:
+        """What a small parser says of the text of `node`."""
         found = error.found
         if found is None and show_found and isinstance(node.value, str):
             found = show(node.value)
@@ -137,7 +137,7 @@ class Reporter:
             node,
             code,
             error.message,
-            offset=offset + error.offset,
+            offset=error.offset,
             found=found,
             expected=error.expected,
             suggestion=error.suggestion,
@@ -169,7 +169,7 @@ class Reporter:
     ) -> None:
         """A problem at a position of the text. The same problem at the same place is told once."""
         line, column = (position.line, position.column) if position else (None, None)
-        if (code, line, column, path) in self._seen:
+        if (code, line, column, path) in self._seen or self._is_full():
             return
         self._seen.add((code, line, column, path))
         self._found.append(
@@ -192,21 +192,13 @@ class Reporter:
 
     @property
     def has_errors(self) -> bool:
-        return any(diagnostic.severity == "error" for diagnostic in self._found)
+        """Whether there is an error; what was not kept may be one."""
+        return bool(self._left_out) or any(diagnostic.severity == "error" for diagnostic in self._found)
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """All of them in the order of the file."""
         ordered = sorted(self._found, key=lambda d: (d.line or 0, d.column or 0, d.path, d.code))
         if self._left_out:
-            last = replace(
-                ordered[-1],
-                severity="error",
-                code="too-many-problems",
-                path="",
-                message=f"{self._left_out} further problems are not shown",
-                found=None,
-                expected=None,
-                suggestion=None,
-            )
-            ordered.append(last)
+            last, message = ordered[-1], f"{self._left_out} further problems are not shown"
+            ordered.append(Diagnostic("error", "too-many-problems", self.file, last.line, last.column, "", message))
         return tuple(ordered)

@@ -85,8 +85,8 @@ class Structure:
     incomplete: frozenset[Path]
 
     def is_incomplete(self, *path: str | int) -> bool:
-        """Whether something at `path` or below it was left out."""
-        return any(place[: len(path)] == path for place in self.incomplete)
+        """Whether something at `path`, below it, or all that it stands in was left out."""
+        return any(place[: len(path)] == path[: len(place)] for place in self.incomplete)
 
 
 def read_structure(shaped: Shaped, reporter: Reporter) -> Structure | None:
@@ -135,8 +135,11 @@ class Described:
     code: str = "wrong-value"
 
 
-def describe_problem(problem: ErrorDetails, key: str, value: object = None) -> Described:
-    """A problem with `value`, which stands under `key` (empty for an item of a list)."""
+def describe_problem(problem: ErrorDetails, key: str, value: object, *, of_format: bool = False) -> Described:
+    """A problem with `value`, which stands under `key` (empty for an item of a list).
+
+    `of_format`: whether the key is one of the format's own, of which more is known than its type.
+    """
     kind, context = problem["type"], problem.get("ctx", {})
     error = context.get("error")
     if kind == "value_error" and isinstance(error, TextError):
@@ -148,11 +151,13 @@ def describe_problem(problem: ErrorDetails, key: str, value: object = None) -> D
     if kind in ("literal_error", "enum"):
         allowed = re.findall(r"'([^']*)'", context["expected"])
         close = close_match(value, allowed) if isinstance(value, str) else None
-        return Described(f"`{key}` cannot be this", any_of(allowed), show(value), close)
+        expected = any_of(allowed) if allowed else context["expected"]
+        return Described(f"`{key}` cannot be this", expected, show(value), close)
     if kind in _TYPES:
         what = f"`{key}` has the wrong type" if key else "this item has the wrong type"
-        return Described(what, _EXPECTED.get(key, _TYPES[kind]), show(value), code="wrong-type")
-    expected = _bound(kind, context, key)
+        expected = _EXPECTED.get(key, _TYPES[kind]) if of_format else _TYPES[kind]
+        return Described(what, expected, show(value), code="wrong-type")
+    expected = _bound(kind, context, is_duration=of_format and key in _DURATIONS)
     if expected is not None:
         return Described(f"`{key}` is out of range", expected, show(value))
     return Described(problem["msg"].removeprefix("Value error, "), found=show(value))
@@ -172,7 +177,7 @@ def _report(problem: ErrorDetails, path: Path, root: Node, empty: Mapping[Path, 
         return
     # The key as the file has it: a shorthand may have been written out under another.
     key = str(node.path[-1]) if node.path and isinstance(node.path[-1], str) else ""
-    described = describe_problem(problem, key, node.plain())
+    described = describe_problem(problem, key, node.plain(), of_format=True)
     reporter.at(
         node,
         _CODES.get(key, described.code) if described.offset is not None else described.code,
@@ -200,7 +205,7 @@ def _report_missing(parent: Node, key: str, empty: Mapping[Path, Node], reporter
     reporter.at(parent, "missing-key", message, on_key=True, path=path, expected=expected)
 
 
-def _bound(kind: str, context: dict[str, Any], key: str) -> str | None:
+def _bound(kind: str, context: dict[str, Any], *, is_duration: bool) -> str | None:
     if kind in ("too_short", "too_long"):
         word, count = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
         return f"{word} {context[count]} of them"
@@ -210,8 +215,9 @@ def _bound(kind: str, context: dict[str, Any], key: str) -> str | None:
     words = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
     for bound, word in words.items():
         if bound in context:
-            limit = context[bound]
-            return f"{word} {format_duration_ms(limit) if key in _DURATIONS else f'{limit:g}'}"
+            limit: Any = context[bound]
+            whole: Any = int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+            return f"{word} {format_duration_ms(whole) if is_duration else whole}"
     return None
 
 
@@ -284,6 +290,8 @@ def _stand_in(path: Path) -> str | list[Node] | dict[str, Node] | None:
         return [Node({}, path)]
     if key == "trigger":
         return [Node({"kind": Node("api-call")})]
+    if key == "cluster" and len(path) > 1:
+        return f"{STAND_IN}/other"
     plain = {
         "version": VERSION,
         "sla": "366d",

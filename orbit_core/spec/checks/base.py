@@ -82,7 +82,7 @@ class Checking:
         """The block that has a step of that identifier."""
         return next((block for block in self.blocks if identifier in block.graph), None)
 
-    @property
+    @cached_property
     def is_complete(self) -> bool:
         """Whether the identifiers of all steps are known."""
         return not any(

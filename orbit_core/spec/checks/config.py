@@ -27,8 +27,6 @@ SCHEMA_KEY: Final = "output-schema"
 def check_satellites(checking: Checking) -> None:
     """Report unknown satellites, and steps that do not fit theirs."""
     for _, path, step in checking.steps():
-        if checking.structure.is_incomplete(*path, "config"):
-            continue
         schema_reported = _check_schema(checking, path, step)
         if checking.catalog is None or step.uses.project == STAND_IN:
             continue
@@ -36,7 +34,8 @@ def check_satellites(checking: Checking) -> None:
         if info is None:
             _report_unknown(checking, path, step.uses, checking.catalog)
             continue
-        _check_config(checking, path, step, info, schema_reported)
+        if not checking.structure.is_incomplete(*path, "config"):
+            _check_config(checking, path, step, info, schema_reported)
         _check_input(checking, path, step, info)
         _check_needed_secrets(checking, path, step, info)
 
@@ -66,7 +65,7 @@ def _report_unknown(checking: Checking, path: Path, ref: SatelliteRef, catalog: 
 def _check_schema(checking: Checking, path: Path, step: Step) -> bool:
     """Whether an output schema was refused: the satellite's model would only say so again."""
     schema = step.config.get(SCHEMA_KEY)
-    if schema is None or (isinstance(schema, str) and holds_reference(schema)):
+    if schema is None or holds_reference(schema):
         return False
     node = checking.node(*path, "config", SCHEMA_KEY)
     try:
@@ -183,7 +182,7 @@ def _key_of(name: str, field: FieldInfo) -> str:
 
 
 def _check_needed_secrets(checking: Checking, path: Path, step: Step, info: SatelliteInfo) -> None:
-    if checking.structure.is_incomplete(*path, "secrets"):
+    if checking.structure.is_incomplete(*path, "secrets") or checking.structure.is_incomplete(*path, "config"):
         return
     for name in info.secrets:
         if name not in step.secrets:

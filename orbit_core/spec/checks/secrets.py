@@ -9,6 +9,7 @@ from orbit_core.spec.checks.references import uses
 from orbit_core.spec.diagnostics import Severity
 from orbit_core.spec.nodes import Node
 from orbit_core.spec.references import SecretReference
+from orbit_core.spec.structure import STAND_IN
 
 
 def check_secrets(checking: Checking) -> None:
@@ -30,7 +31,7 @@ def check_secrets(checking: Checking) -> None:
             f"the secret {name} is not declared{_and_vault(checking)}",
             severity=_severity(checking),
             offset=offset,
-            expected=f"{name} in `cluster.secrets`, or `orbit secrets set {name}`",
+            expected=f"{name} in `cluster.secrets`, or `{_command(checking, name)}`",
             suggestion=checking.reporter.close_match(name, known),
         )
 
@@ -48,9 +49,15 @@ def _check_declared(checking: Checking) -> None:
                 f"the vault has no secret {secret.vault_name}",
                 severity=_severity(checking),
                 on_key=True,
-                expected=f"a value here, or `orbit secrets set {secret.vault_name}`",
+                expected=f"a value here, or `{_command(checking, secret.vault_name)}`",
                 suggestion=checking.reporter.close_match(secret.vault_name, sorted(in_vault)),
             )
+
+
+def _command(checking: Checking, name: str) -> str:
+    """What fills the vault; a cluster without a valid identifier is called CLUSTER."""
+    identifier = checking.cluster.identifier
+    return f"orbit secrets set {'CLUSTER' if identifier.startswith(STAND_IN) else identifier} {name}"
 
 
 def _severity(checking: Checking) -> Severity:

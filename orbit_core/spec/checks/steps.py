@@ -43,7 +43,7 @@ def _check_identifiers(checking: Checking) -> None:
 
 
 def _check_needs(checking: Checking, block: Block, path: Path, step: Step) -> None:
-    if "needs" not in step.model_fields_set or checking.structure.is_incomplete(*path, "needs"):
+    if checking.structure.is_incomplete(*path, "needs"):
         return
     seen: set[str] = set()
     for index, need in enumerate(step.needs):

@@ -13,8 +13,6 @@ from orbit_core.spec.text_error import TextError
 def check_times(checking: Checking) -> None:
     """Report triggers that never fire and timeouts that the SLA does not leave room for."""
     for index, trigger in enumerate(checking.cluster.triggers):
-        if checking.structure.is_incomplete("cluster", "trigger"):
-            break
         if isinstance(trigger, CronTrigger):
             _check_cron(checking, index, trigger)
         elif isinstance(trigger, ClusterFinishedTrigger) and trigger.cluster == checking.cluster.identifier:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from tests.unit.spec import broken_files
 
 
 @pytest.mark.parametrize("name", broken_files.names())
 def test_a_broken_file_gives_exactly_these_diagnostics(name: str) -> None:
+    if "this is not YAML" in broken_files.expected(name) and not yaml.__with_libyaml__:
+        pytest.skip("PyYAML was built without libyaml, whose messages these are")
     result = broken_files.load_broken(name)
     assert broken_files.told(result) == broken_files.expected(name)
     assert result.diagnostics

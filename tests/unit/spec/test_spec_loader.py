@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
+from pydantic import BaseModel, Field, model_validator
 
 from orbit_core.errors import InvalidSpecError, OrbitError
 from orbit_core.limits import SPEC_MAX_BYTES, SPEC_MAX_STEPS
@@ -220,10 +222,6 @@ def test_without_a_catalog_satellites_are_not_looked_at() -> None:
 def test_a_satellite_whose_model_fails_badly_is_reported_not_raised() -> None:
     class Broken(FakeCatalog):
         def resolve(self, ref: Any) -> Any:
-            from dataclasses import replace
-
-            from pydantic import BaseModel, model_validator
-
             class Raises(BaseModel):
                 @model_validator(mode="before")
                 @classmethod
@@ -235,6 +233,43 @@ def test_a_satellite_whose_model_fails_badly_is_reported_not_raised() -> None:
 
     (found,) = load(HEAD + f"  satellites:\n{STEP}      config: {{a: 1}}\n", catalog=Broken()).diagnostics
     assert "a bug of its author" in found.message
+
+
+def test_a_satellites_own_keys_are_not_taken_for_those_of_the_format() -> None:
+    class Own(BaseModel):
+        path: str
+        timeout: Annotated[float, Field(le=86_400)]
+
+    class OwnCatalog(FakeCatalog):
+        def resolve(self, ref: Any) -> Any:
+            found = super().resolve(ref)
+            return found and replace(found, config_model=Own)
+
+    text = HEAD + f"  satellites:\n{STEP}      config: {{path: 5, timeout: 100000}}\n"
+    wrong_path, wrong_timeout = load(text, catalog=OwnCatalog()).diagnostics
+    assert (wrong_path.expected, wrong_timeout.expected) == ("text", "at most 86400")
+
+
+def test_a_schema_with_references_in_it_is_checked_when_they_are_known() -> None:
+    text = HEAD + f"  satellites:\n{STEP}      config: {{output-schema: {{a: '${{{{ trigger.type }}}}'}}}}\n"
+    assert load(text, catalog=FakeCatalog()).diagnostics == ()
+
+
+def test_each_trigger_is_checked_whatever_is_wrong_with_the_others() -> None:
+    text = HEAD.replace(
+        "{api-call: true}",
+        "[{cron: 0 0 30 2 *, catch-up: x}, {cron: 5, timezone: Nowhere}, {cluster-finished: 5}, {webhook: {path: x}}]",
+    )
+    result = load(text + f"  satellites:\n{STEP}      timeout: 2h\n")
+    assert [(diagnostic.code, diagnostic.path) for diagnostic in result.diagnostics] == [
+        ("never-fires", "cluster.trigger[0].cron"),
+        ("wrong-value", "cluster.trigger[0].catch-up"),
+        ("wrong-type", "cluster.trigger[1].cron"),
+        ("unknown-timezone", "cluster.trigger[1].timezone"),
+        ("wrong-type", "cluster.trigger[2].cluster-finished"),
+        ("wrong-value", "cluster.trigger[3].webhook.path"),
+        ("sla-below-timeout", "cluster.satellites[0].timeout"),
+    ]
 
 
 # Secrets of the vault
@@ -316,6 +351,22 @@ def test_more_problems_than_anyone_reads_are_counted() -> None:
     result = load(HEAD + "  satellites:\n" + STEP + keys)
     assert len(result.diagnostics) == DIAGNOSTICS_MAX + 1
     assert "7 further problems" in result.diagnostics[-1].message
+
+
+def test_errors_after_more_warnings_than_are_kept_still_refuse_the_file() -> None:
+    text = (
+        HEAD + "  satellites:\n" + STEP + "      config:\n"
+        + "".join(f"        '{index} ${{{{ trigger.a }}}}': 1\n" for index in range(DIAGNOSTICS_MAX + 5))
+        + "        z: ${{ satellites.nobody.output }}\n"
+    )  # fmt: skip
+    result = load(text)
+    assert result.cluster is None
+    assert [diagnostic.code for diagnostic in result.errors] == ["too-many-problems"]
+
+
+def test_duplicate_keys_are_counted_too() -> None:
+    result = load(HEAD + "  title: x\n" * (DIAGNOSTICS_MAX + 10) + f"  satellites:\n{STEP}")
+    assert len(result.diagnostics) == DIAGNOSTICS_MAX + 1
 
 
 @pytest.mark.parametrize(
