@@ -35,7 +35,7 @@ from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.keys import Keys
-from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, push
+from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, patiently, push
 from satellites.registry import installed
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 2.0
 LOG_BATCH_S = 0.3
 LOG_BATCH_MAX = 500
+#: Blobs are asked for and copied again for this long while the leader changes: no attempt is spent on that.
+BLOB_PATIENCE_S = 20.0
 #: Log records that wait for a stream; the oldest go first.
 LOG_BACKLOG_MAX = 10_000
 
@@ -62,7 +64,7 @@ class Agent:
         self._models = models
         keys = Keys(config.prefix)
         self._blobs = LocalBlobs(config.data / "blobs")
-        self._fetcher = BlobFetcher(self._blobs, lambda: self._link.attached_to)
+        self._fetcher = BlobFetcher(self._blobs, lambda: self._finder.address, patience_s=BLOB_PATIENCE_S)
         self._pool = WorkerPool(
             scratch_root=config.data / "scratch",
             size=config.slots,
@@ -119,7 +121,8 @@ class Agent:
         server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
         blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(self._blobs), server)
         port = server.add_insecure_port(self._config.listen)
-        self._advertisement.address = f"{self._config.listen.rpartition(':')[0]}:{port}"
+        host = self._config.advertise or self._config.listen.rpartition(":")[0]
+        self._advertisement.address = f"{host}:{port}"
         await server.start()
         await self._pool.start()
         await self._models.start()
@@ -176,8 +179,11 @@ class Agent:
         """Copies blobs to the leader's machine, so that a result outlives this one."""
         if not blobs:
             return
-        address = await self._finder.wait()
-        await push(address, self._blobs, blobs)
+
+        async def copy() -> None:
+            await push(await self._finder.wait(), self._blobs, blobs)
+
+        await patiently(copy, BLOB_PATIENCE_S)
 
     # What goes out by itself.
 

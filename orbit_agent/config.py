@@ -21,6 +21,7 @@ class AgentConfig:
 
     etcd: tuple[str, ...]
     listen: str
+    advertise: str | None
     data: Path
     id: str
     price_usd_per_hour: float
@@ -40,6 +41,7 @@ def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
     parser = argparse.ArgumentParser(prog="python -m orbit_agent", description="One machine of an Orbit mesh.")
     parser.add_argument("--etcd", default=os.environ.get("ORBIT_ETCD_ENDPOINTS", "http://127.0.0.1:2379"))
     parser.add_argument("--listen", default="127.0.0.1:0", help="where blobs are served; port 0: any free one")
+    parser.add_argument("--advertise", metavar="HOST", help="what others reach this machine by, if not --listen's host")
     parser.add_argument("--data", type=Path, required=True, help="results, blobs and scratch space")
     parser.add_argument("--id", default=socket.gethostname().lower())
     parser.add_argument("--price", type=_price, default=0.0, help="US dollars an hour")
@@ -56,6 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
     return AgentConfig(
         etcd=tuple(filter(None, given.etcd.split(","))),
         listen=given.listen,
+        advertise=given.advertise,
         data=given.data,
         id=given.id,
         price_usd_per_hour=given.price,

@@ -72,7 +72,8 @@ class Server:
         """Serves until `stop`. `ready(address)` is called once requests are answered."""
         server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
         port = server.add_insecure_port(self._config.listen)
-        address = f"{self._config.listen.rpartition(':')[0]}:{port}"
+        host = self._config.advertise or self._config.listen.rpartition(":")[0]
+        address = f"{host}:{port}"
         access = Access(self._resources(address))
         self._add_services(server, access)
         await server.start()

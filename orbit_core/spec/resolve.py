@@ -216,7 +216,9 @@ def _replace(value: JsonValue, path: tuple[Access, ...], text: str) -> JsonValue
 
 def _secret(name: str, secrets: Mapping[str, str]) -> str:
     if name not in secrets:
-        raise SecretError(f"the secret {name} was not given to this step", remedy=f"run `orbit secrets set CLUSTER {name}`")
+        raise SecretError(
+            f"the secret {name} was not given to this step", remedy=f"run `orbit secrets set CLUSTER {name}`"
+        )
     return secrets[name]
 
 

@@ -6,10 +6,11 @@ Bytes are verified by whoever stores them (`BlobStore.put` with the expected has
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -37,6 +38,9 @@ _CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
 CONNECT_S: Final = 5.0
 TRANSFER_S: Final = 600.0
 _HINTS_KEPT: Final = 10_000
+_AGAIN_S: Final = 0.5
+
+T = TypeVar("T")
 
 
 class BlobService(blobs_pb2_grpc.BlobServiceServicer):
@@ -80,11 +84,15 @@ class BlobService(blobs_pb2_grpc.BlobServiceServicer):
 
 
 class BlobFetcher:
-    """Has blobs here, from wherever they are: this machine, the holders that were named, the leader."""
+    """Has blobs here, from wherever they are: this machine, the holders that were named, the leader.
 
-    def __init__(self, local: LocalBlobs, leader: Callable[[], str | None]) -> None:
+    `patience_s`: how long a blob that cannot be had is asked for again, so that a change of leader is a pause.
+    """
+
+    def __init__(self, local: LocalBlobs, leader: Callable[[], str | None], *, patience_s: float = 0.0) -> None:
         self.local = local
         self._leader = leader
+        self._patience_s = patience_s
         self._hints: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._peers = PeerBlobs(local, fetch, self._locate)
 
@@ -93,11 +101,23 @@ class BlobFetcher:
         self._hints[sha256] = tuple(holders)
         if len(self._hints) > _HINTS_KEPT:
             self._hints.popitem(last=False)
-        return await self._peers.ensure(sha256)
+        return await patiently(lambda: self._peers.ensure(sha256), self._patience_s)
 
     async def _locate(self, sha256: str) -> Sequence[str]:
         leader = self._leader()
         return tuple(dict.fromkeys([*self._hints.get(sha256, ()), *([leader] if leader else [])]))
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    """What `attempt` gives; a BlobError is raised only when it comes again after `patience_s`."""
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            return await attempt()
+        except BlobError:
+            if time.monotonic() >= deadline_s:
+                raise
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def fetch(address: str, sha256: str) -> AsyncIterator[bytes]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import itertools
+import os
 from pathlib import Path
 
 import click
+import psutil
 from rich.console import Console
 from rich.text import Text
 
 from orbit_core.client import context_file, orbit_home
 from orbit_core.errors import FieldViolation, InvalidRequestError, PreconditionError, StoreError
+from orbit_core.limits import GIB, MIB
 from orbit_core.store.embedded import configured_endpoints
 from tui.cli.session import Session
 from tui.cli.words import money, plural
@@ -35,8 +38,8 @@ _LOOK_EVERY_S = 1.0
     help="US dollars an hour; repeat it for agents of several prices.",
 )
 @click.option("--price-kind", type=click.Choice(["owned", "on-demand", "spot"]), default="owned", show_default=True)
-@click.option("--cpus", type=click.FloatRange(min=0.1), help="Cores that each agent offers.  [all]")
-@click.option("--memory", metavar="4GiB", help="Memory that each agent offers.  [all]")
+@click.option("--cpus", type=click.FloatRange(min=0.1), help="Cores that each agent offers.  [an even share]")
+@click.option("--memory", metavar="4GiB", help="Memory that each agent offers.  [an even share]")
 @click.option("--slots", type=click.IntRange(min=1), help="Attempts at once on each agent at most.")
 @click.option("--listen", default="127.0.0.1", show_default=True, metavar="HOST[:PORT]", help="For clients and agents.")
 @click.option("--context", default="local", show_default=True, help="The name under which other commands find it.")
@@ -70,6 +73,8 @@ def up(
             "the etcd in ORBIT_ETCD_ENDPOINTS would outlive the key to its secrets and the objects that it refers to",
             remedy="say with --data where these are kept",
         )
+    cpus = cpus or _share_of_cores(agents)
+    memory = memory or _share_of_memory(agents)
     plans = [
         AgentPlan(price_usd_per_hour=price, price_kind=price_kind, cpus=cpus, memory=memory, slots=slots)
         for price in itertools.islice(itertools.cycle(prices), agents)
@@ -85,6 +90,16 @@ def up(
         on_end=lambda ended: _tell_end(session, ended),
     )
     asyncio.run(until_signalled(_keep(session, mesh, context)))
+
+
+def _share_of_cores(agents: int) -> float:
+    """An even share of this machine, and never less than the one core that most satellites ask for."""
+    return max(1.0, len(os.sched_getaffinity(0)) / max(1, agents)) if hasattr(os, "sched_getaffinity") else 1.0
+
+
+def _share_of_memory(agents: int) -> str:
+    """The same of its memory: reading a scanned page takes well over one GiB."""
+    return f"{max(2 * GIB, psutil.virtual_memory().total // max(1, agents)) // MIB}MiB"
 
 
 async def _keep(session: Session, mesh: LocalMesh, context: str) -> None:
