@@ -53,6 +53,14 @@ class RunResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class RunForecast:
+    """The planner's word on a run has changed: it is, or is no longer, expected to miss its deadline."""
+
+    run_id: str
+    expected_late: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunBroken:
     """`step` raised on an event of this run: it ends as failed, and only it."""
 
@@ -201,6 +209,7 @@ Event = (
     | RunCancelled
     | RunPaused
     | RunResumed
+    | RunForecast
     | RunBroken
     | RunArchived
     | TermBegan

@@ -309,6 +309,13 @@ def parent_object(run: Run, invocation: Invocation) -> ObjectAddress:
     return address(parent.outputs, invocation.index)
 
 
+def object_bytes(found: ObjectAddress) -> int:
+    """The size of an object; of one in a page, the mean of that page."""
+    if found.page is not None:
+        return found.page.size_bytes // max(1, found.page.first + found.page.count)
+    return len(found.json or "")
+
+
 def lineage_objects(run: Run, invocation: Invocation) -> dict[int, ObjectAddress]:
     """For each step above the invocation, the object that it returned on this lineage."""
     found: dict[int, ObjectAddress] = {}

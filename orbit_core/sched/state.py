@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from orbit_core.errors import InternalError
 from orbit_core.plants import planted
+from orbit_core.sched.estimate import Estimates
 from orbit_core.sched.model import (
     ENDED,
     AgentFacts,
@@ -106,6 +107,8 @@ class Run:
     retry_of: str | None = None
     status: RunStatus = RunStatus.RUNNING
     sla: Sla = Sla.PENDING
+    #: The planner sees no way to meet the deadline with the capacity that is there.
+    expected_late: bool = False
     ended_ms: int = 0
     reason: str = ""
     budget_usd: float | None = None
@@ -174,6 +177,7 @@ class MeshState:
     clusters: dict[str, ClusterEntry] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
+    estimates: Estimates = field(default_factory=Estimates)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     timers: list[Timer] = field(default_factory=list)
     #: For each run, for each step, the invocations that are ready, oldest first.

@@ -14,7 +14,7 @@ from typing import Any
 
 from orbit_core.limits import POISON_AGENT_LOSSES
 from orbit_core.plants import planted
-from orbit_core.sched import lineage
+from orbit_core.sched import estimate, lineage
 from orbit_core.sched.commands import AckResult, Command, Dispatch, RunChanged, StopAttempt
 from orbit_core.sched.events import (
     AgentAttached,
@@ -35,6 +35,7 @@ from orbit_core.sched.events import (
     RunBroken,
     RunCancelled,
     RunCreated,
+    RunForecast,
     RunPaused,
     RunResumed,
     TermBegan,
@@ -60,7 +61,9 @@ def run_of(event: Event) -> str | None:
     """The run that an event belongs to, if it belongs to one."""
     if isinstance(event, AttemptStarted | AttemptSucceeded | AttemptSkipped | AttemptFailed | AttemptReturned):
         return event.key.run_id
-    if isinstance(event, RunCreated | RunCancelled | RunPaused | RunResumed | RunBroken | RunArchived | LogsBatched):
+    if isinstance(event, RunCreated | RunCancelled | RunPaused | RunResumed | RunForecast | RunBroken):
+        return event.run_id
+    if isinstance(event, RunArchived | LogsBatched):
         return event.run_id
     return None
 
@@ -128,6 +131,14 @@ def _run_resumed(state: MeshState, event: RunResumed) -> list[Command]:
     return [RunChanged(run.id)]
 
 
+def _run_forecast(state: MeshState, event: RunForecast) -> list[Command]:
+    run = state.runs.get(event.run_id)
+    if run is None or run.ended:
+        return []
+    run.expected_late = event.expected_late
+    return [RunChanged(run.id)]
+
+
 def _run_broken(state: MeshState, event: RunBroken) -> list[Command]:
     run = state.runs.get(event.run_id)
     if run is None or run.ended:
@@ -176,7 +187,7 @@ def _term_began(state: MeshState, event: TermBegan) -> list[Command]:
             agent.status = AgentStatus.DETACHED
         for assigned in agent.assigned.values():
             found = state.invocation(assigned.run_id, assigned.invocation_id)
-            if found is not None:
+            if found is not None and not planted("guards-not-renewed"):
                 found[1].awaited_from_ms = state.now_ms
                 state.set_guard(*found)
     return []
@@ -259,6 +270,8 @@ def _lose(state: MeshState, agent_id: str, key: AttemptKey, *, announced: bool) 
     if planted("poison-uncounted"):
         counts = False
     usage = Usage(duration_ms=state.now_ms - (invocation.started_ms or state.now_ms))
+    kind = state.agents[agent_id].facts.price_kind
+    estimate.learn_survival(state.estimates, kind, usage.duration_ms, lost=True)
     _charge(state, run, invocation, usage)
     _release(state, invocation)
     run.attempts_lost += 1
@@ -307,9 +320,12 @@ def _attempt_started(state: MeshState, event: AttemptStarted) -> list[Command]:
 def _attempt_succeeded(state: MeshState, event: AttemptSucceeded) -> list[Command]:
     def finish(run: Run, invocation: Invocation) -> None:
         invocation.outputs = event.outputs
+        estimate.learn_fan_out(
+            state.estimates, state.workflow(run).identifier, state.step_of(run, invocation), event.outputs.count
+        )
         move(state, run, invocation, Status.SUCCEEDED, f"{event.outputs.count} objects")
 
-    return _result(state, event.key, event.agent_id, event.usage, finish)
+    return _result(state, event.key, event.agent_id, event.usage, finish, teaches=True)
 
 
 def _attempt_skipped(state: MeshState, event: AttemptSkipped) -> list[Command]:
@@ -321,9 +337,15 @@ def _attempt_skipped(state: MeshState, event: AttemptSkipped) -> list[Command]:
 
 
 def _result(
-    state: MeshState, key: AttemptKey, agent_id: str, usage: Usage, finish: Callable[[Run, Invocation], None]
+    state: MeshState,
+    key: AttemptKey,
+    agent_id: str,
+    usage: Usage,
+    finish: Callable[[Run, Invocation], None],
+    *,
+    teaches: bool = False,
 ) -> list[Command]:
-    """Commits a result once, from whichever attempt it comes first."""
+    """Commits a result once, from whichever attempt it comes first. `teaches`: its time says something of the work."""
     commands: list[Command] = [AckResult(agent_id, key)]
     found = state.invocation(key.run_id, key.invocation_id)
     if found is None or found[0].ended or key.attempt > found[1].attempt:
@@ -335,6 +357,8 @@ def _result(
     if invocation.agent is not None:
         if not current:
             commands.append(StopAttempt(invocation.agent, _key(run, invocation), "an earlier attempt came back"))
+        if current and teaches:
+            _learn(state, run, invocation, usage)
         _charge(state, run, invocation, usage)
         if current or not planted("late-result-keeps-room"):
             _release(state, invocation)
@@ -448,6 +472,19 @@ def _charge(state: MeshState, run: Run, invocation: Invocation, usage: Usage) ->
     run.cost_usd += cost
 
 
+def _learn(state: MeshState, run: Run, invocation: Invocation, usage: Usage) -> None:
+    """What the attempt under way teaches. Its time is that from its placement on: so long its room was taken."""
+    agent = state.agents.get(invocation.agent or "")
+    if agent is None:
+        return
+    plan = state.step_of(run, invocation)
+    held_ms = max(usage.duration_ms, state.now_ms - invocation.assigned_ms)
+    size = lineage.object_bytes(lineage.parent_object(run, invocation))
+    hardware = estimate.hardware_kind(agent.facts, plan)
+    estimate.learn_result(state.estimates, plan, hardware, held_ms, usage.peak_memory_bytes, size)
+    estimate.learn_survival(state.estimates, agent.facts.price_kind, held_ms, lost=False)
+
+
 def _sum(left: Usage, right: Usage) -> Usage:
     return Usage(
         duration_ms=left.duration_ms + right.duration_ms,
@@ -474,6 +511,7 @@ _HANDLERS: dict[type, Callable[[MeshState, Any], list[Command]]] = {
     RunCancelled: _run_cancelled,
     RunPaused: _run_paused,
     RunResumed: _run_resumed,
+    RunForecast: _run_forecast,
     RunBroken: _run_broken,
     RunArchived: _run_archived,
     TermBegan: _term_began,

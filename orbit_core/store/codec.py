@@ -8,7 +8,7 @@ anything.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar, get_args
 
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orbit_core.errors import StoreError
 from orbit_core.ids import content_hash
+from orbit_core.sched.estimate import Estimates
 from orbit_core.sched.events import Event
 from orbit_core.sched.state import Agent, ClusterEntry, MeshState
 
@@ -79,17 +80,18 @@ class MeshRecord:
     now_ms: int
     clusters: dict[str, ClusterEntry]
     agents: dict[str, Agent]
+    estimates: Estimates = field(default_factory=Estimates)
 
 
 def encode_mesh(state: MeshState) -> bytes:
-    """Clusters and agents; runs are encoded one by one."""
-    return encode(MeshRecord(state.now_ms, state.clusters, state.agents))
+    """Clusters, agents and what was learnt; runs are encoded one by one."""
+    return encode(MeshRecord(state.now_ms, state.clusters, state.agents, state.estimates))
 
 
 def decode_mesh(data: bytes) -> MeshState:
     """A state without runs and workflows."""
     record = decode(MeshRecord, data)
-    return MeshState(now_ms=record.now_ms, clusters=record.clusters, agents=record.agents)
+    return MeshState(now_ms=record.now_ms, clusters=record.clusters, agents=record.agents, estimates=record.estimates)
 
 
 def digest(state: MeshState) -> str:

@@ -1,0 +1,201 @@
+"""What work will take: duration and memory for each satellite, model and kind of hardware, learnt as results come in.
+
+Part of the state: `step` learns from events and nothing else does, so replay and snapshots give the same estimates.
+Each key keeps its last samples, the satellite's declared time counts as a few more until they are outnumbered.
+Whoever wants to know how long something takes (plan, placement, quote, explanation) asks here; what to do about it
+is theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from orbit_core.sched.model import AgentFacts
+from orbit_core.sched.workflow import StepPlan
+
+#: Samples that one key remembers: enough for a 95th percentile, small enough for a snapshot.
+SAMPLES_KEPT = 64
+#: Keys that are remembered; beyond it the one that was learnt first is forgotten.
+KEYS_KEPT = 4_000
+#: What a declared time counts for, in samples.
+PRIOR_WEIGHT = 3
+#: A declared time is a typical one: the spread that is assumed of it until samples say more.
+PRIOR_SPREAD = (0.6, 1.0, 1.8)
+#: Samples with sizes from which on duration is seen as a function of size, and the correlation that it takes.
+SIZED_FROM_SAMPLES = 12
+SIZED_FROM_CORRELATION = 0.7
+#: A spot agent is thought to last this long until losses say more.
+PRIOR_SPOT_LIFE_MS = 6 * 3_600_000
+
+
+@dataclass(slots=True)
+class Samples:
+    """The last attempts of one key, oldest first: milliseconds, bytes of memory, bytes of input (0: not known)."""
+
+    durations_ms: list[int] = field(default_factory=list)
+    memory_bytes: list[int] = field(default_factory=list)
+    input_bytes: list[int] = field(default_factory=list)
+
+    def add(self, duration_ms: int, memory_bytes: int, input_bytes: int) -> None:
+        for kept, value in (
+            (self.durations_ms, duration_ms),
+            (self.memory_bytes, memory_bytes),
+            (self.input_bytes, input_bytes),
+        ):
+            kept.append(value)
+            if len(kept) > SAMPLES_KEPT:
+                del kept[0]
+
+
+@dataclass(slots=True)
+class FanOut:
+    """How many objects a step returned, with older ones fading."""
+
+    invocations: float = 0.0
+    objects: float = 0.0
+
+    def add(self, objects: int) -> None:
+        self.invocations = self.invocations * _FADE + 1
+        self.objects = self.objects * _FADE + objects
+
+
+_FADE = 1 - 1 / SAMPLES_KEPT
+
+
+@dataclass(slots=True)
+class Survival:
+    """How long attempts ran on one kind of capacity, and how many of them it took away."""
+
+    exposure_ms: float = 0.0
+    losses: int = 0
+
+
+@dataclass(slots=True)
+class Estimates:
+    """Everything learnt. Keys are texts, so that a snapshot is plain JSON."""
+
+    samples: dict[str, Samples] = field(default_factory=dict)
+    fan_outs: dict[str, FanOut] = field(default_factory=dict)
+    survival: dict[str, Survival] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Milliseconds that an attempt takes its room for: mean, median, and what 95 of 100 do not exceed."""
+
+    mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    samples: int
+
+
+def hardware_kind(facts: AgentFacts, step: StepPlan) -> str:
+    """What durations depend on: the GPU's model for work that takes one, else the agent's `hardware` label."""
+    if step.request.gpus and facts.gpus:
+        return facts.gpus[0].model
+    return dict(facts.labels).get("hardware", "cpu")
+
+
+# Learning: called by `step` alone.
+
+
+def learn_result(
+    estimates: Estimates, step: StepPlan, hardware: str, duration_ms: int, memory_bytes: int, input_bytes: int
+) -> None:
+    """An attempt ended with a result after its room was taken for `duration_ms`."""
+    key = _key(step, hardware)
+    if key not in estimates.samples and len(estimates.samples) >= KEYS_KEPT:
+        del estimates.samples[next(iter(estimates.samples))]
+    estimates.samples.setdefault(key, Samples()).add(duration_ms, memory_bytes, input_bytes)
+
+
+def learn_fan_out(estimates: Estimates, workflow: str, step: StepPlan, objects: int) -> None:
+    """An invocation of this step of this workflow returned so many objects."""
+    key = f"{workflow}|{step.identifier}"
+    if key not in estimates.fan_outs and len(estimates.fan_outs) >= KEYS_KEPT:
+        del estimates.fan_outs[next(iter(estimates.fan_outs))]
+    estimates.fan_outs.setdefault(key, FanOut()).add(objects)
+
+
+def learn_survival(estimates: Estimates, price_kind: str, exposure_ms: int, *, lost: bool) -> None:
+    """An attempt was on that kind of capacity for so long; `lost`: the capacity went away under it."""
+    known = estimates.survival.setdefault(price_kind, Survival())
+    known.exposure_ms += exposure_ms
+    known.losses += lost
+
+
+# Asking.
+
+
+def estimate(estimates: Estimates, step: StepPlan, hardware: str, input_bytes: int = 0) -> Estimate:
+    """What an attempt of this step takes on that kind of hardware; `input_bytes`: of its object, 0 if not known."""
+    known = estimates.samples.get(_key(step, hardware))
+    if known is None or not known.durations_ms:
+        return _from_prior(step, ())
+    durations = [float(each) for each in known.durations_ms]
+    if input_bytes:
+        durations = _scaled_to(known, input_bytes) or durations
+    return _from_prior(step, durations)
+
+
+def memory_bytes(estimates: Estimates, step: StepPlan, hardware: str) -> int:
+    """The peak that 95 of 100 attempts do not exceed; what the satellite declares where nothing is known."""
+    known = estimates.samples.get(_key(step, hardware))
+    measured = sorted(each for each in known.memory_bytes if each) if known else []
+    return measured[_rank(len(measured), 0.95)] if measured else step.request.memory_bytes
+
+
+def fan_out(estimates: Estimates, workflow: str, step: StepPlan) -> float:
+    """How many objects an invocation returns, as far as is known; one where nothing is."""
+    known = estimates.fan_outs.get(f"{workflow}|{step.identifier}")
+    return known.objects / known.invocations if known and known.invocations else 1.0
+
+
+def redo_factor(estimates: Estimates, facts: AgentFacts, duration_ms: float) -> float:
+    """What work on capacity that may go away costs, in times of undisturbed work, redone until it is through.
+
+    Losses are taken as memoryless at the rate learnt for that kind: (e^(rate × time) - 1) / (rate × time).
+    """
+    if facts.price_kind != "spot":
+        return 1.0
+    known = estimates.survival.get(facts.price_kind, Survival())
+    rate = (known.losses + 1) / (known.exposure_ms + PRIOR_SPOT_LIFE_MS)
+    exponent = min(rate * duration_ms, 20.0)
+    return math.expm1(exponent) / exponent if exponent > 1e-9 else 1.0
+
+
+def _key(step: StepPlan, hardware: str) -> str:
+    return f"{step.satellite}|{step.model or ''}|{hardware}"
+
+
+def _from_prior(step: StepPlan, durations: Sequence[float]) -> Estimate:
+    prior = [step.typical_ms * spread for spread in PRIOR_SPREAD][: max(0, PRIOR_WEIGHT - len(durations) // 4)]
+    ordered = sorted([*durations, *prior])
+    return Estimate(
+        mean_ms=max(1.0, math.fsum(ordered) / len(ordered)),
+        p50_ms=max(1.0, ordered[_rank(len(ordered), 0.50)]),
+        p95_ms=max(1.0, ordered[_rank(len(ordered), 0.95)]),
+        samples=len(durations),
+    )
+
+
+def _rank(count: int, quantile: float) -> int:
+    return max(0, math.ceil(quantile * count) - 1)
+
+
+def _scaled_to(known: Samples, input_bytes: int) -> list[float] | None:
+    """The durations as they would be at that size, where a straight line through the samples explains them."""
+    pairs = [(float(s), float(d)) for s, d in zip(known.input_bytes, known.durations_ms, strict=True) if s]
+    if len(pairs) < SIZED_FROM_SAMPLES:
+        return None
+    mean_size = math.fsum(s for s, _ in pairs) / len(pairs)
+    mean_ms = math.fsum(d for _, d in pairs) / len(pairs)
+    spread_size = math.fsum((s - mean_size) ** 2 for s, _ in pairs)
+    spread_ms = math.fsum((d - mean_ms) ** 2 for _, d in pairs)
+    together = math.fsum((s - mean_size) * (d - mean_ms) for s, d in pairs)
+    if not spread_size or not spread_ms or together / math.sqrt(spread_size * spread_ms) < SIZED_FROM_CORRELATION:
+        return None
+    slope = together / spread_size
+    return [max(1.0, d + slope * (input_bytes - s)) for s, d in pairs]
