@@ -147,13 +147,28 @@ async def push(address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRe
             there = {blob.sha256 for blob in held.blobs}
             for blob in blobs:
                 if blob.sha256 not in there:
-                    await stub.PutBlob(_upload(local, blob), timeout=TRANSFER_S)
+                    await _put(stub, local, blob)
         except grpc.aio.AioRpcError as error:
             raise BlobError(f"{address} does not take a copy of a blob: {error.details()}") from error
 
 
-async def _upload(local: BlobStore, blob: common_pb2.BlobRef) -> AsyncIterator[blobs_pb2.PutBlobRequest]:
-    yield blobs_pb2.PutBlobRequest(blob=blob)
-    async with aclosing(local.open(blob.sha256)) as chunks:
-        async for chunk in chunks:
-            yield blobs_pb2.PutBlobRequest(chunk=chunk)
+async def _put(stub: blobs_pb2_grpc.BlobServiceAsyncStub, local: BlobStore, blob: common_pb2.BlobRef) -> None:
+    """One upload. A blob that cannot be read here would reach the caller as its own cancellation: gRPC's way."""
+    unreadable: list[BlobError] = []
+
+    async def requests() -> AsyncIterator[blobs_pb2.PutBlobRequest]:
+        yield blobs_pb2.PutBlobRequest(blob=blob)
+        try:
+            async with aclosing(local.open(blob.sha256)) as chunks:
+                async for chunk in chunks:
+                    yield blobs_pb2.PutBlobRequest(chunk=chunk)
+        except BlobError as error:
+            unreadable.append(error)
+            raise
+
+    try:
+        await stub.PutBlob(requests(), timeout=TRANSFER_S)
+    except asyncio.CancelledError:
+        if unreadable:
+            raise unreadable[0] from None
+        raise
