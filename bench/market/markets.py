@@ -47,6 +47,8 @@ class Family:
     name: str
     about: str
     make: Callable[[int, int], Market]
+    on_demand_usd: float = 3.0
+    needs_recordings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +159,13 @@ ONE_ZONE = (
 
 #: Many zones: what the recordings give, and unlike them.
 MANY_ZONES = (
-    Family("nine-shifted", "nine copies of the recordings at random offsets", _shifted(9)),
-    Family("four-recorded", "the four recordings side by side", side_by_side),
+    Family("nine-shifted", "nine copies of the recordings at random offsets", _shifted(9), needs_recordings=True),
+    Family("four-recorded", "the four recordings side by side", side_by_side, needs_recordings=True),
     Family(
         "thirteen-scarce",
         "H100-like: up 4 h, down 30 h, on-demand at 12 USD",
         _made(13, Habits(4, 30, spread=0.8, price=(0.3, 0.6), on_demand_usd=12.0)),
+        on_demand_usd=12.0,
     ),
     Family("six-long-lived", "up 30 h, down 20 h", _made(6, Habits(30, 20))),
     Family(

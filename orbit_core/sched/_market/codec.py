@@ -94,13 +94,13 @@ def decode(state: bytes, prior: MarketPrior) -> tuple[MarketMemory, Plan | None]
 def _decode(reader: _Reader, prior: MarketPrior) -> tuple[MarketMemory, Plan | None]:
     ups = {number: up for up, number in _UPS.items()}
     memory = MarketMemory()
-    (count,) = reader.take(_LENGTH)
+    count = reader.count()
     for _ in range(count):
         name = reader.text()
         up, *rest = reader.take(_POOL)
-        memory.pools[name] = PoolMemory(ups[up], *rest)
+        memory.pools[name] = PoolMemory(ups[int(up)], *rest)
     memory.together = Together(*reader.take(_TOGETHER))
-    (count,) = reader.take(_LENGTH)
+    count = reader.count()
     if count == 0:
         return memory, None
     made_s, usd, restart_h, step_h, time_steps, slack_steps, crunch, relief = reader.take(_PLAN)
@@ -109,7 +109,7 @@ def _decode(reader: _Reader, prior: MarketPrior) -> tuple[MarketMemory, Plan | N
     for _ in range(count):
         names.append(reader.text())
         pools.append(PoolTerms(*reader.take(_TERMS)))
-    problem = Problem(prior, tuple(pools), restart_h, step_h, time_steps, slack_steps, crunch, relief)
+    problem = Problem(prior, tuple(pools), restart_h, step_h, int(time_steps), int(slack_steps), crunch, relief)
     return memory, Plan(problem, tuple(names), made_s, usd)
 
 
@@ -127,9 +127,13 @@ class _Reader:
         self._at += layout.size
         return values
 
+    def count(self) -> int:
+        (number,) = self.take(_LENGTH)
+        return int(number)
+
     def text(self) -> str:
-        (length,) = _LENGTH.unpack_from(self._data, self._at)
-        self._at += _LENGTH.size + length
+        length = self.count()
+        self._at += length
         raw = self._data[self._at - length : self._at]
         if len(raw) != length:
             raise struct.error("a name is cut short")

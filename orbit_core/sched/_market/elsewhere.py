@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from orbit_core.sched._market.prior import FINE_AGES_H, HORIZON_H
 from orbit_core.sched._market.problem import Problem
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 
 class Elsewhere:

@@ -178,12 +178,12 @@ class MarketMemory:
             seen.relieved_expected += hoped
             seen.relieved += float(any(now))
         elif any(was and not is_ for was, is_ in zip(ups, now, strict=True)):
+            first_lost = next(index for index, was in enumerate(ups) if was and not now[index])
             odds = 1.0
-            for pool, was, is_ in zip(pools, ups, now, strict=True):
-                if was and not is_:
-                    continue
-                habit = self.habit(pool.name, prior)
-                odds *= 1.0 - prior.share_up(habit.up, habit.down)
+            for index, pool in enumerate(pools):
+                if index != first_lost:
+                    habit = self.habit(pool.name, prior)
+                    odds *= 1.0 - prior.share_up(habit.up, habit.down)
             seen.losses += 1.0
             seen.stranded += float(not any(now))
             seen.stranded_expected += odds

@@ -5,7 +5,7 @@ How long a pool has been up (or down) says most about how long it stays so. The 
 
     rate(age_h) = habit × rate_per_hour × (age_h + offset_h) ** −decay          (per hour)
 
-with `habit` a multiplier of the pool, learnt while it is watched (`_market/habits.py`). `tools/fit_market_prior.py`
+with `habit` a multiplier of the pool, learnt while it is watched (`_market/habits.py`). `python -m bench.market.fit`
 fits the constants to recordings, with each recording left out in turn; nothing here names a zone, a machine or a
 price. Learning and deciding belong elsewhere.
 """

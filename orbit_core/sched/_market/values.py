@@ -20,7 +20,7 @@ from orbit_core.sched._market.elsewhere import Elsewhere
 from orbit_core.sched._market.prior import Curve
 from orbit_core.sched._market.problem import Problem
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 _FEW_POOLS_AGES_H = (0.0, 0.1, 0.25, 0.6, 1.5, 4.0, 10.0, 24.0)
 _MANY_POOLS_AGES_H = (0.0, 0.2, 0.7, 2.0, 6.0, 18.0)
@@ -34,13 +34,14 @@ class Values:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.ages_h = np.array(_FEW_POOLS_AGES_H if len(problem.pools) <= 3 else _MANY_POOLS_AGES_H)
-        shape = (problem.time_steps + 1, len(problem.pools), len(self.ages_h), problem.slack_steps + 1)
+        times, slacks, pools = problem.time_steps + 1, problem.slack_steps + 1, len(problem.pools)
+        shape = (times, pools, self.ages_h.size, slacks)
         self.spot = np.zeros(shape, np.float32)
         self.idle_up = np.zeros(shape, np.float32)
         self.owned_up = np.zeros(shape, np.float32)
         self.idle_down = np.zeros(shape, np.float32)
         self.owned_down = np.zeros(shape, np.float32)
-        self.lost = np.zeros((shape[0], shape[1], 1, shape[3]), np.float32)  # spot was lost just now
+        self.lost = np.zeros((times, pools, 1, slacks), np.float32)  # spot was lost just now
         self.shares = [problem.prior.share_up(pool.habit_up, pool.habit_down) for pool in problem.pools]
         _Recursion(self).run()
 
