@@ -86,6 +86,8 @@ class Leader:
         The last leader's clock may have been ahead of this one's, by an hour or by a year: timers that it set are
         reckoned from its time, and must not wait until this clock has caught up.
         """
+        if planted("time-stalls-on-failover"):
+            return max(self.state.now_ms, self._clock.now_ms())
         read_s = self._clock.monotonic_s()
         passed_ms = (read_s - self._read_s) * 1000
         if passed_ms >= 1:

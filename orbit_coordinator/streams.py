@@ -18,6 +18,7 @@ from orbit_core.clock import Clock
 from orbit_core.failpoints import reach
 from orbit_core.limits import ERROR_MESSAGE_MAX_CHARS
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
+from orbit_core.plants import planted
 from orbit_core.sched.commands import AckResult, ArchiveRun, CollectLogs, Command, Dispatch, StopAttempt
 from orbit_core.sched.events import (
     AgentAttached,
@@ -66,7 +67,7 @@ class AgentStream:
 
     def take_back(self, key: AttemptKey) -> None:
         """The attempt ended before it was sent: the agent never hears of it, and will not give its room back."""
-        if key in self.given:
+        if key in self.given and not planted("unsent-keeps-room"):
             self.given.discard(key)
             self.credit += 1
 

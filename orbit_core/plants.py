@@ -30,12 +30,15 @@ CATALOG: Final[dict[str, str]] = {
     "retry-unbounded": "a failing invocation is tried for ever",
     "poison-uncounted": "an input that ends its agents is tried for ever",
     "announced-loss-counted": "a drained agent's attempts count as if it had died",
-    "stale-epoch-obeyed": "an agent obeys a coordinator that leads no longer",
     "assignment-not-deduplicated": "an assignment that comes twice starts twice",
     "credit-leak": "an acknowledged result gives no room back",
     "result-not-resent": "results that nobody acknowledged are not sent on a new stream",
     "outbox-skipped": "a result is not kept on disk until it is acknowledged",
     "archive-skipped": "an ended run leaves the state without its record",
+    "ends-forgotten-on-failover": "a new leader does not finish what ended runs still need",
+    "time-stalls-on-failover": "timers wait until the new leader's clock has caught up with the last one's",
+    "guards-not-renewed": "a new leader reckons an attempt's time by the last leader's clock",
+    "unsent-keeps-room": "an assignment that ended before it was sent takes its agent's room for good",
     "deposed-keeps-streams": "a coordinator whose term is over keeps its agents",
 }
 

@@ -24,7 +24,7 @@ from orbit_core.sched.events import (
 )
 from orbit_core.sched.invariants import violations
 from orbit_core.sched.model import Status
-from orbit_core.sched.state import MeshState, Run
+from orbit_core.sched.state import Invocation, MeshState, Run
 from orbit_core.sched.step import run_of, step
 from orbit_core.sched.workflow import Workflow
 from orbit_core.store import records
@@ -80,6 +80,23 @@ class Judge:
             if invocation.id not in self._names:
                 number = sum(1 for known in self._names.values() if known.startswith(f"{run.id[-4:]}."))
                 self._names[invocation.id] = f"{run.id[-4:]}.{steps[invocation.step].identifier}.{number}"
+                if steps[invocation.step].gather is not None:
+                    self._fired(run, invocation)
+
+    def _fired(self, run: Run, gathered: Invocation) -> None:
+        """A fan-in has fired: nothing that it waits for may still go on, or be yet to come."""
+        workflow = self.state.workflow(run)
+        upstream = workflow.upstream[gathered.step]
+        roots = run.roots if gathered.parent is None else run.invocations[gathered.parent].children
+        below = [run.invocations[each] for each in roots if each != gathered.id]
+        if gathered.parent is not None:
+            below = [each for each in below if each.index == gathered.index]
+        while below:
+            each = below.pop()
+            below.extend(run.invocations[child] for child in each.children)
+            total = (each.outputs.count if each.outputs else 0) * len(workflow.fans[each.step])
+            if each.step in upstream and (not each.ended or each.expanded < total):
+                self.accuse(f"{self.name(gathered.id)} fired before {self.name(each.id)} had ended")
 
     # What lands in etcd.
 

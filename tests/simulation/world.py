@@ -13,6 +13,7 @@ import random
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -339,9 +340,11 @@ def _quietly() -> Iterator[None]:
     lineage.FAN_OUT_WINDOW = FAN_OUT_WINDOW  # type: ignore[misc]
     sys.unraisablehook = lambda args: None
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # "never awaited": work for a process that was killed
+            yield
+            gc.collect()
     finally:
-        gc.collect()
         gc.unfreeze()
         gc.enable()
         sys.unraisablehook = hook
