@@ -86,13 +86,17 @@ class _Shaper:
 
     def _triggers(self, node: Node) -> Node:
         written = node.items if node.items is not None else [node]
-        triggers = [trigger for item in written if (trigger := self._trigger(item)) is not None]
+        triggers: list[Node] = []
+        for item in written:
+            trigger = self._trigger(item, ("cluster", "trigger", len(triggers)))
+            triggers += [trigger] if trigger is not None else []
         if written and not triggers:
             self.incomplete.add(("cluster", "trigger"))
             triggers = [Node({"kind": Node("api-call", node.path, node.at)}, node.path, node.at)]
         return node.with_value(triggers)
 
-    def _trigger(self, node: Node) -> Node | None:
+    def _trigger(self, node: Node, place: Path) -> Node | None:
+        """The trigger in `node`, which will stand at `place`."""
         if node.mapping is None:
             word = node.value if isinstance(node.value, str) else None
             kind = close_match(word, TRIGGER_KINDS) if word else None
@@ -107,7 +111,7 @@ class _Shaper:
             return None
         kinds = [key for key in node.mapping if key in TRIGGER_KINDS]
         if len(kinds) == 1:
-            return self._trigger_of(kinds[0], node, node.mapping)
+            return self._trigger_of(kinds[0], node, node.mapping, place)
         if kinds:
             self._reporter.at(
                 node.mapping[kinds[1]],
@@ -128,7 +132,7 @@ class _Shaper:
         if all(key in _CRON_KEYS for key in written):
             self._reporter.at(node, "missing-key", "the trigger has no kind", expected=any_of(TRIGGER_KINDS))
 
-    def _trigger_of(self, kind: str, node: Node, written: dict[str, Node]) -> Node | None:
+    def _trigger_of(self, kind: str, node: Node, written: dict[str, Node], place: Path) -> Node | None:
         allowed = _CRON_KEYS if kind == "cron" else (kind,)
         for key, value in written.items():
             if key not in allowed:
@@ -159,9 +163,9 @@ class _Shaper:
                 expected="a mapping",
             )
             return None
-        return value.with_value({**of_kind, **self._trigger_fields(kind, value.mapping)})
+        return value.with_value({**of_kind, **self._trigger_fields(kind, value.mapping, place)})
 
-    def _trigger_fields(self, kind: str, written: dict[str, Node]) -> dict[str, Node]:
+    def _trigger_fields(self, kind: str, written: dict[str, Node], place: Path) -> dict[str, Node]:
         fields = self._rewritten(written, {})
         allowed = {
             "webhook": ("path", "secret"),
@@ -171,10 +175,12 @@ class _Shaper:
             self._reporter.unknown_key(fields.pop("kind"), "kind", allowed)
         if kind == "webhook" and "secret" in fields:
             name = self._secret_named(fields.pop("secret"), allow_name=True)
-            fields.update({"secret": name} if name else {})
+            if name is None:
+                self.incomplete.add((*place, "secret"))
+            else:
+                fields["secret"] = name
         if kind == "s3-upload" and "secrets" in fields:
-            secrets = self._step_secrets(fields.pop("secrets"))
-            fields.update({"secrets": secrets} if secrets else {})
+            fields["secrets"] = self._step_secrets(fields["secrets"])
         return fields
 
     # Secrets
@@ -227,10 +233,12 @@ class _Shaper:
     def _secrets(self, node: Node) -> Node:
         """`cluster.secrets`."""
         declared: list[Node] = []
+        if node.mapping is None and node.items is None:
+            self.incomplete.add(("cluster", "secrets"))
         for name, value in self._valid_names(node):
             entry = {"name": value.with_value(name)}
             if isinstance(value.value, str) and "${{" in value.value:
-                reference = self._secret_named(value)
+                reference = self._secret_named(value, is_private=True)
                 entry.update({"reference": reference} if reference else {})
             elif isinstance(value.value, str):
                 entry["value"] = value
@@ -255,15 +263,19 @@ class _Shaper:
                 readable[name] = secret
         return node.with_value(readable)
 
-    def _secret_named(self, node: Node, *, allow_name: bool = False) -> Node | None:
-        """The name of the secret that `node` refers to. What it holds instead is never shown."""
+    def _secret_named(self, node: Node, *, allow_name: bool = False, is_private: bool = False) -> Node | None:
+        """The name of the secret that `node` refers to. What it holds instead is not shown.
+
+        `is_private`: not even what stands between its braces, since all of it may be a secret's value.
+        """
         text = node.value.strip() if isinstance(node.value, str) else ""
         if allow_name and SECRET_NAME.fullmatch(text):
             return node.with_value(text)
         try:
             parts = parse_template(text)
         except TextError as error:
-            self._reporter.text_error(node, "bad-reference", error, show_found=False)
+            hidden = TextError("this is not a reference to a secret", expected=REFERENCE_EXPECTED)
+            self._reporter.text_error(node, "bad-reference", hidden if is_private else error, show_found=False)
             return None
         if len(parts) == 1 and isinstance(parts[0], SecretReference):
             if SECRET_NAME.fullmatch(parts[0].name):

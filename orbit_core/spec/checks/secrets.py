@@ -17,6 +17,7 @@ def check_secrets(checking: Checking) -> None:
     if checking.structure.is_incomplete("cluster", "secrets"):
         return
     _check_declared(checking)
+    _check_webhooks(checking)
     declared = {secret.name for secret in checking.cluster.secrets}
     in_vault = set(checking.vault_names or ())
     known = sorted(declared | in_vault)
@@ -51,6 +52,22 @@ def _check_declared(checking: Checking) -> None:
                 on_key=True,
                 expected=f"a value here, or `{_command(checking, secret.vault_name)}`",
                 suggestion=checking.reporter.close_match(secret.vault_name, sorted(in_vault)),
+            )
+
+
+def _check_webhooks(checking: Checking) -> None:
+    for index, trigger in enumerate(checking.cluster.triggers):
+        place = ("cluster", "trigger", index)
+        if trigger.kind == "webhook" and trigger.secret is None:
+            if checking.structure.is_incomplete(*place, "secret"):
+                continue
+            checking.reporter.at(
+                checking.node(*place),
+                "open-webhook",
+                "whoever can reach this webhook can start runs",
+                severity="warning",
+                on_key=True,
+                expected="a `secret` that signs what is posted",
             )
 
 

@@ -31,4 +31,5 @@ def test_only_files_meant_as_warnings_are_accepted() -> None:
         "undeclared-secret",
         "undeclared-secret-close",
         "vault-lacks-referenced-secret",
+        "webhook-without-secret",
     }

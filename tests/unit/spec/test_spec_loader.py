@@ -267,6 +267,7 @@ def test_each_trigger_is_checked_whatever_is_wrong_with_the_others() -> None:
         ("wrong-type", "cluster.trigger[1].cron"),
         ("unknown-timezone", "cluster.trigger[1].timezone"),
         ("wrong-type", "cluster.trigger[2].cluster-finished"),
+        ("open-webhook", "cluster.trigger[3].webhook"),
         ("wrong-value", "cluster.trigger[3].webhook.path"),
         ("sla-below-timeout", "cluster.satellites[0].timeout"),
     ]
@@ -312,6 +313,8 @@ SECRET = "hunter2-do-not-show"
         f"  secrets: {{A: 'Bearer {SECRET} ${{{{ secrets.B }}}}'}}\n",
         f"  secrets: {{A: '{SECRET} ${{{{'}}\n",
         f"  secrets: {{A: {SECRET}, A: {SECRET}}}\n",
+        f"  secrets: {{A: '${{{{ {SECRET} }}}}'}}\n",
+        f"  secrets: {{A: '${{{{ secrets.B {SECRET} }}}}'}}\n",
         f"  secrets: {{A: {SECRET}}}\n  priority: 1000\n",
         f"  secrets: {{A: 5, B: {SECRET}}}\n",
     ],
