@@ -54,6 +54,9 @@ class Judge:
         self.created: dict[str, RunCreated] = {}
         self.outcomes: dict[str, dict[str, End]] = {}
         self.cancelled: set[str] = set()
+        self.statuses: dict[str, str] = {}
+        #: Short names of runs, for stories.
+        self.aliases: dict[str, str] = {}
         self._keys = keys
         self._say = say
         self._now_s = now_s
@@ -78,8 +81,9 @@ class Judge:
         steps = self.state.workflow(run).steps
         for invocation in run.invocations.values():
             if invocation.id not in self._names:
-                number = sum(1 for known in self._names.values() if known.startswith(f"{run.id[-4:]}."))
-                self._names[invocation.id] = f"{run.id[-4:]}.{steps[invocation.step].identifier}.{number}"
+                short = self.aliases.get(run.id, run.id[-4:])
+                number = sum(1 for known in self._names.values() if known.startswith(f"{short}."))
+                self._names[invocation.id] = f"{short}.{steps[invocation.step].identifier}.{number}"
                 if steps[invocation.step].gather is not None:
                     self._fired(run, invocation)
 
@@ -214,6 +218,7 @@ class Judge:
     def _archive(self, run: Run) -> None:
         if run.id not in self._archived:
             self.accuse(f"{run.id} leaves the state, and its record was not written")
+        self.statuses[run.id] = run.status
         self.outcomes[run.id] = ends(run, self.state.workflow(run))
         if run.status == "cancelled":
             self.cancelled.add(run.id)

@@ -134,6 +134,9 @@ class NodeClock:
         self._loop = loop
         self._began_ms = began_ms + skew_ms
 
+    def set_back(self, by_ms: int) -> None:
+        self._began_ms -= by_ms
+
     def now_ms(self) -> int:
         return self._began_ms + round(self._loop.time() * 1000)
 

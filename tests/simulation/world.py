@@ -63,14 +63,15 @@ class World:
 
     BEGAN_MS = 1_700_000_000_000
 
-    def __init__(self, seed: int, disk: Path) -> None:
+    def __init__(self, seed: int, disk: Path, *, calm: bool = False) -> None:
+        """`calm`: right clocks and no poison, for stories that bring their own trouble."""
         self.seed = seed
         self.disk = disk
         self.loop = VirtualLoop()
         self.rng = random.Random(f"{seed}/world")
         self.keys = Keys()
         self.history: list[str] = []
-        self.script = work.Script(seed, poison=self.rng.choice((0.0, 0.0, 0.08)))
+        self.script = work.Script(seed, poison=0.0 if calm else self.rng.choice((0.0, 0.0, 0.08)))
         specs = {name: work.cluster(name) for name in work.NAMES}
         self.spec_hashes: dict[str, str] = {}
         self.judge = Judge(self.keys, {}, self.say, self.loop.time)
@@ -78,7 +79,11 @@ class World:
         truth = NodeClock(self.loop, began_ms=self.BEGAN_MS, skew_ms=0)
         self.etcd = Etcd(truth, self.judge.landed, quota_bytes=64 * MIB)
         self.network = Network(self.loop, random.Random(f"{seed}/network"), self.say, self.judge.sent)
-        skews = [self.rng.choice((0, 0, self.rng.randint(-5_000, 5_000), 3_600_000, -3_600_000)) for _ in range(6)]
+        skews = (
+            [0] * 6
+            if calm
+            else [self.rng.choice((0, 0, self.rng.randint(-5_000, 5_000), 3_600_000, -3_600_000)) for _ in range(6)]
+        )
         self.coordinators = {n: Coordinator(self, n, skews[i]) for i, n in enumerate(COORDINATORS)}
         self.agents = {n: Agent(self, n, skews[3 + i]) for i, n in enumerate(AGENTS)}
         self.nodes: dict[str, Node] = {**self.coordinators, **self.agents}
@@ -120,7 +125,7 @@ class World:
         plans = [(round(self.rng.uniform(0, 12), 3), name) for name in self._runs()]
         self.spawn(self.user, self._submit(plans))
         for fault in faults:
-            self.loop.later(fault.at_s, self._begin, fault)
+            self.loop.later(fault.at_s, self.begin, fault)
         over_s = max([fault.at_s + fault.for_s for fault in faults], default=0.0) + 12.0
         await asyncio.sleep(over_s)
         deadline_s = self.loop.time() + QUIET_WITHIN_S
@@ -134,9 +139,13 @@ class World:
 
     async def _submit(self, plans: Sequence[tuple[float, str]]) -> None:
         for name in sorted({name for _, name in plans}):
-            await self._insist(lambda node, name=name: self._submit_cluster(node, name))
+            await self.submit(name)
         for number, (at_s, name) in enumerate(sorted(plans)):
             self.spawn(self.user, self._trigger(at_s, name, number))
+
+    async def submit(self, name: str) -> None:
+        """A user submits one of the laboratory's clusters."""
+        await self.insist(lambda node: self._submit_cluster(node, name))
 
     async def _submit_cluster(self, node: Coordinator, name: str) -> None:
         assert node.access is not None
@@ -149,18 +158,24 @@ class World:
 
     async def _trigger(self, at_s: float, name: str, number: int) -> None:
         await asyncio.sleep(at_s)
-        request = runs_pb2.TriggerRunRequest(cluster=f"lab/{name}", request_id=str(number), payload_json=b"{}")
-        response = await self._insist(lambda node: node.runs.TriggerRun(request, None))
-        self.say(f"user: {response.run.run_id} ({name}) is accepted")
-        self.accepted.append(response.run.run_id)
-        self.judge.accepted(response.run.run_id)
+        run_id = await self.trigger(name, str(number))
         if self.rng.random() < 0.08:
             await asyncio.sleep(self.rng.uniform(0.5, 6))
-            cancel = runs_pb2.CancelRunRequest(run_id=response.run.run_id, reason="changed my mind")
-            await self._insist(lambda node: node.runs.CancelRun(cancel, None))
-            self.say(f"user: {response.run.run_id} is cancelled")
+            cancel = runs_pb2.CancelRunRequest(run_id=run_id, reason="changed my mind")
+            await self.insist(lambda node: node.runs.CancelRun(cancel, None))
+            self.say(f"user: {run_id} is cancelled")
 
-    async def _insist(self, ask: Any) -> Any:
+    async def trigger(self, name: str, request_id: str) -> str:
+        """A user starts a run, and asks until somebody has accepted it; its identifier."""
+        request = runs_pb2.TriggerRunRequest(cluster=f"lab/{name}", request_id=request_id, payload_json=b"{}")
+        response = await self.insist(lambda node: node.runs.TriggerRun(request, None))
+        run_id: str = response.run.run_id
+        self.say(f"user: {run_id} ({name}) is accepted")
+        self.accepted.append(run_id)
+        self.judge.accepted(run_id)
+        return run_id
+
+    async def insist(self, ask: Any) -> Any:
         """Asks one coordinator after the other until one answers."""
         while True:
             for node in list(self.coordinators.values()):
@@ -174,8 +189,8 @@ class World:
 
     # Faults.
 
-    def _begin(self, fault: Fault) -> None:
-        self.say(f"FAULT {str(fault)[9:]}")
+    def begin(self, fault: Fault) -> None:
+        self.say(f"FAULT {str(fault)[9:].strip()}")
         leader = self.leader()
         node = self.nodes.get(fault.target)
         match fault.kind:
@@ -217,6 +232,9 @@ class World:
                 assert isinstance(node, Agent)
                 node.disk_full = True
                 self.loop.later(fault.for_s, setattr, node, "disk_full", False)
+            case "repeat-words":
+                self.network.repeated.add(fault.target)
+                self.loop.later(fault.for_s, self.network.repeated.discard, fault.target)
             case "drain-agent":
                 assert isinstance(node, Agent)
                 node.drain()
@@ -266,10 +284,10 @@ class World:
             and leader is not None
             and all(node.up for node in self.nodes.values() if not node.dead_for_good)
             and not any(agent.holds_something for agent in self.agents.values())
-            and self._all_attached(leader)
+            and self.all_attached(leader)
         )
 
-    def _all_attached(self, leader: Coordinator) -> bool:
+    def all_attached(self, leader: Coordinator) -> bool:
         term = leader.access.term if leader.access else None
         wanted = {agent.name for agent in self.agents.values() if not agent.dead_for_good}
         return term is not None and set(term.streams.streams) == wanted == set(term.state.agents)
@@ -330,7 +348,7 @@ class World:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """No logs, no garbage collection at moments of its own, no words from tasks whose process was killed."""
     level, window = logging.root.manager.disable, lineage.FAN_OUT_WINDOW
     hook = sys.unraisablehook
@@ -357,7 +375,7 @@ def simulate(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
     chosen = draw(random.Random(f"{seed}/faults")) if faults is None else tuple(faults)
     disk = Path(tempfile.mkdtemp(prefix="orbit-sim-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     try:
-        with _quietly():
+        with quietly():
             return _simulate(seed, chosen, disk)
     finally:
         shutil.rmtree(disk, ignore_errors=True)
