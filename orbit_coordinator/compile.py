@@ -24,7 +24,7 @@ def compile_workflow(cluster: Cluster, catalog: Catalog) -> Workflow:
     for section, steps in blocks:
         indices = {step.identifier: len(plans) + offset for offset, step in enumerate(steps)}
         for step in steps:
-            plans.append(_plan(step, section, len(plans), indices, catalog))
+            plans.append(_plan(step, section, len(plans), indices, catalog, cluster.sla_ms))
     return Workflow(
         identifier=cluster.identifier,
         sla_ms=cluster.sla_ms,
@@ -36,7 +36,7 @@ def compile_workflow(cluster: Cluster, catalog: Catalog) -> Workflow:
     )
 
 
-def _plan(step: Step, section: Section, index: int, indices: dict[str, int], catalog: Catalog) -> StepPlan:
+def _plan(step: Step, section: Section, index: int, indices: dict[str, int], catalog: Catalog, sla_ms: int) -> StepPlan:
     info = catalog.resolve(step.uses)
     if info is None:
         raise InvalidSpecError(
@@ -50,7 +50,8 @@ def _plan(step: Step, section: Section, index: int, indices: dict[str, int], cat
         needs=tuple(indices[need] for need in step.needs),
         retries=step.retries,
         request=_need(step.resources.over(info.resources)),
-        timeout_ms=step.timeout_ms or info.timeout_ms,
+        # A declared time-out is for any cluster: none of its attempts may outlast this one's SLA.
+        timeout_ms=step.timeout_ms or min(info.timeout_ms, sla_ms),
         typical_ms=info.typical_ms,
         delay_ms=step.delay_ms,
         gather=_gather(step.gather, indices),

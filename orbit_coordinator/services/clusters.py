@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import yaml
@@ -32,7 +33,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
     async def ValidateCluster(
         self, request: clusters_pb2.ValidateClusterRequest, context: Any
     ) -> clusters_pb2.ValidateClusterResponse:
-        loaded = self._load(request.content, request.file_name, vault_names=None)
+        loaded = await self._load(request.content, request.file_name, vault_names=None)
         return clusters_pb2.ValidateClusterResponse(
             diagnostics=[diagnostic_view(each) for each in loaded.diagnostics],
             identifier=loaded.cluster.identifier if loaded.cluster else "",
@@ -42,11 +43,11 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         self, request: clusters_pb2.SubmitClusterRequest, context: Any
     ) -> clusters_pb2.SubmitClusterResponse:
         term = self._access.leading()
-        first = self._load(request.content, request.file_name, vault_names=None)
+        first = await self._load(request.content, request.file_name, vault_names=None)
         if first.cluster is None:
             raise invalid_spec(first.diagnostics)
         vault_names = await self._access.resources.secrets.names(first.cluster.identifier)
-        loaded = self._load(request.content, request.file_name, vault_names=vault_names)
+        loaded = await self._load(request.content, request.file_name, vault_names=vault_names)
         if loaded.cluster is None:
             raise invalid_spec(loaded.diagnostics)
         cluster, values = loaded.cluster.without_secret_values()
@@ -96,7 +97,8 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         views = [cluster_view((await specs.get(entry.spec_hash)).cluster, entry) for entry in found]
         return clusters_pb2.ListClustersResponse(clusters=views, next_page_token=token)
 
-    def _load(self, content: bytes, file_name: str, *, vault_names: frozenset[str] | None) -> LoadResult:
+    async def _load(self, content: bytes, file_name: str, *, vault_names: frozenset[str] | None) -> LoadResult:
+        """In a thread: a hostile file takes seconds, and the leader's loop has other things to do."""
         if len(content) > SPEC_MAX_BYTES:
             raise InvalidRequestError(
                 f"the file has {len(content)} bytes; at most {SPEC_MAX_BYTES} are allowed",
@@ -104,7 +106,9 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
             )
         mode = "validate" if vault_names is None else "submit"
         file = file_name or "cluster.yml"
-        return load(content, file=file, catalog=self._catalog, vault_names=vault_names, mode=mode)
+        return await asyncio.to_thread(
+            load, content, file=file, catalog=self._catalog, vault_names=vault_names, mode=mode
+        )
 
 
 def find_cluster(clusters: dict[str, ClusterEntry], identifier: str) -> ClusterEntry:
