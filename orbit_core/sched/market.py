@@ -19,6 +19,7 @@ from orbit_core.sched._market import codec, plan, safety
 from orbit_core.sched._market.choose import Chooser, Option
 from orbit_core.sched._market.habits import MarketMemory
 from orbit_core.sched._market.prior import SHIPPED, Curve, MarketPrior
+from orbit_core.sched._market.values import Values
 from orbit_core.sched._market.view import Choice, Holding, MarketView, Pool
 
 __all__ = ["Choice", "Curve", "Holding", "MarketPolicy", "MarketPrior", "MarketView", "Pool"]
@@ -33,6 +34,7 @@ class MarketPolicy:
         self._prior = prior or SHIPPED
         self._memory = MarketMemory()
         self._plan: plan.Plan | None = None
+        self._values: Values | None = None
         self._asked: tuple[float, tuple[str, ...]] = (0.0, ())  # when, and what was asked in that tick
 
     def decide(self, view: MarketView) -> Choice:
@@ -44,10 +46,17 @@ class MarketPolicy:
         forced = safety.forced(view)
         if forced is not None:
             return forced
-        self._plan = plan.refreshed(self._plan, view, self._memory, self._prior)
-        chooser = Chooser(view, self._memory, self._plan, plan.solved(self._plan.problem))
+        chooser = Chooser(view, self._memory, *self._planned(view))
         best = _best_safe(view, chooser.options())
         return self._question(view, chooser, best) or best.choice
+
+    def _planned(self, view: MarketView) -> tuple[plan.Plan, Values]:
+        """The plan for this view, and its values: kept here too, for jobs outnumber what `solved` keeps."""
+        fresh = plan.refreshed(self._plan, view, self._memory, self._prior)
+        if self._values is None or fresh is not self._plan:
+            self._values = plan.solved(fresh.problem)
+        self._plan = fresh
+        return fresh, self._values
 
     def state(self) -> bytes:
         """What this policy remembers, for `restore`."""
@@ -56,6 +65,7 @@ class MarketPolicy:
     def restore(self, state: bytes) -> None:
         """Go on with the memory of another policy of the same prior. Raises PreconditionError for other bytes."""
         self._memory, self._plan = codec.decode(state, self._prior)
+        self._values = None
 
     def _question(self, view: MarketView, chooser: Chooser, best: Option) -> Choice | None:
         """A pool that is worth asking before `best` is done; none twice in a tick, whatever it answered."""

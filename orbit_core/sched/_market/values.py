@@ -66,7 +66,7 @@ class Values:
         point = np.zeros(table.shape[1:3])
         for time, slack, weight in corners or ():
             point += weight * table[time, :, :, slack]
-        if point.shape[1] == 1:
+        if table.shape[2] == 1:  # of the same value at any age
             return point[:, 0]
         pools = np.arange(len(point))
         below, share = ages
