@@ -65,6 +65,8 @@ class Executor:
         scope, parent = await self._scope(assignment)
         if assignment.condition and not Condition.parse(assignment.condition).holds(scope):
             result.skipped.CopyFrom(agents_pb2.Skipped())
+            if assignment.gather_needs:
+                await self._pass_on(parent, result)
             return
         call = _call(assignment, scope, parent)
         collector = OutputCollector(self._blobs)
@@ -76,6 +78,15 @@ class Executor:
         outputs, blobs = await collector.finish()
         await self._sharer.share(blobs)
         result.outputs.CopyFrom(outputs)
+        result.blobs.extend(blobs)
+
+    async def _pass_on(self, gathered: Any, result: agents_pb2.AttemptResult) -> None:
+        """A skipped gather returns what it brought together, which lies nowhere as one object."""
+        collector = OutputCollector(self._blobs)
+        await collector.add(gathered)
+        outputs, blobs = await collector.finish()
+        await self._sharer.share(blobs)
+        result.skipped.outputs.CopyFrom(outputs)
         result.blobs.extend(blobs)
 
     async def _scope(self, assignment: agents_pb2.Assignment) -> tuple[Values, Any]:

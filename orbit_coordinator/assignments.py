@@ -11,6 +11,7 @@ from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
 from orbit_core.sched.lineage import gathered_objects, lineage_objects, parent_object
 from orbit_core.sched.model import AttemptKey, ObjectAddress
 from orbit_core.sched.state import Invocation, MeshState, Run
+from orbit_core.sched.workflow import StepPlan
 from orbit_core.spec.durations import format_duration_ms
 from orbit_core.spec.models import Cluster, Step
 from orbit_core.spec.references import OutputReference, OutputsReference
@@ -98,15 +99,15 @@ def _add_lineage(
     holders: tuple[str, ...],
 ) -> None:
     steps = state.workflow(run).steps
-    plan = steps[invocation.step]
     references = step.references()
     single = {ref.step for ref in references if isinstance(ref, OutputReference)}
     whole = {ref.step for ref in references if isinstance(ref, OutputsReference)}
     for index, address in sorted(lineage_objects(run, invocation).items()):
         if steps[index].identifier in single:
             message.lineage.add(step=steps[index].identifier, object=object_message(address, holders))
-    if plan.gather is not None:
-        message.gather_needs.extend(steps[need].identifier for need in plan.needs)
+    taken = _gather_taken(state, run, invocation)
+    if taken is not None:
+        message.gather_needs.extend(steps[need].identifier for need in taken.needs)
         whole.update(message.gather_needs)
     if not whole:
         return
@@ -114,6 +115,18 @@ def _add_lineage(
         if steps[index].identifier in whole:
             objects = [object_message(address, holders) for address in addresses]
             message.gathered.add(step=steps[index].identifier, objects=objects)
+
+
+def _gather_taken(state: MeshState, run: Run, invocation: Invocation) -> StepPlan | None:
+    """The gather whose lists are this invocation's object: its own, or that of the one whose failure it answers."""
+    current = invocation
+    while True:
+        plan = state.step_of(run, current)
+        if plan.gather is not None:
+            return plan
+        if current.cause is None:
+            return None
+        current = run.invocations[current.cause]
 
 
 def _failure(state: MeshState, run: Run, invocation: Invocation) -> dict[str, str] | None:

@@ -55,13 +55,18 @@ def ended_lineages(run: Run, workflow: Workflow, steps: Collection[str]) -> list
         if steps:
             if plan.identifier in steps:
                 found.append(invocation)
-        elif plan.section == "main" and (invocation.status is Status.FAILED or plan.index not in followed):
+        elif plan.section == "main" and (
+            invocation.status is Status.FAILED
+            or plan.index not in followed
+            or _ends_at_gather(run, workflow, invocation)
+        ):
             found.append(invocation)
     return found
 
 
-def _has_followers(workflow: Workflow, step: int) -> bool:
-    return any(step in other.needs for other in workflow.steps)
+def _ends_at_gather(run: Run, workflow: Workflow, invocation: Invocation) -> bool:
+    """A lineage whose gather never fired ended there, which is sure only once the run has ended."""
+    return run.ended and not invocation.joined and not workflow.fans[invocation.step]
 
 
 def lineage_of(run: Run, invocation: Invocation) -> list[str]:

@@ -284,11 +284,12 @@ def facts_of(advertisement: agents_pb2.Advertisement) -> AgentFacts:
 def result_event(result: agents_pb2.AttemptResult, agent_id: str, draw: float) -> Event:
     key, usage = key_of(result.key), _usage(result.usage)
     kind = result.WhichOneof("outcome")
+    blobs = tuple(Blob(blob.sha256, blob.size_bytes) for blob in result.blobs)
     if kind == "outputs":
-        blobs = tuple(Blob(blob.sha256, blob.size_bytes) for blob in result.blobs)
         return AttemptSucceeded(key, agent_id, _outputs(result.outputs), usage, blobs)
     if kind == "skipped":
-        return AttemptSkipped(key, agent_id, usage)
+        outputs = _outputs(result.skipped.outputs) if result.skipped.HasField("outputs") else None
+        return AttemptSkipped(key, agent_id, usage, outputs, blobs)
     failure = result.failure
     message = failure.message[:ERROR_MESSAGE_MAX_CHARS]
     return AttemptFailed(key, agent_id, Failure(failure.code or "error", message, failure.retryable), usage, draw)

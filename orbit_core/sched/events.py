@@ -160,11 +160,13 @@ class AttemptSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSkipped:
-    """The step's `if` was false."""
+    """The step's `if` was false. `outputs`: of a gather, what it brought together; else its parent's object it is."""
 
     key: AttemptKey
     agent_id: str
     usage: Usage
+    outputs: Outputs | None = None
+    blobs: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

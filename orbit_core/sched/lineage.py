@@ -7,6 +7,8 @@ its `over` step (`GatherPoint`), so that an end costs the depth of the workflow,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from orbit_core.ids import derived_id
 from orbit_core.limits import FAN_OUT_WINDOW
 from orbit_core.plants import planted
@@ -42,17 +44,18 @@ def follow(state: MeshState, run: Run, ended: Invocation) -> None:
     else:
         run.pending += returned * len(fans)
     if section == "main":
-        _count_lineage(state, run, ended, has_children=bool(fans) and returned > 0)
+        _count_lineage(run, ended, has_children=bool(fans) and returned > 0)
+    if section != "logs":
         _count_gathers(state, run, ended, returned)
-        if ended.status is Status.FAILED and state.workflow(run).handles_failure_of(ended.step):
-            _start_failure_steps(state, run, ended)
+    if ended.status is Status.FAILED and state.workflow(run).handles_failure_of(ended.step):
+        _start_failure_steps(state, run, ended)
     _expand(state, run, ended, FAN_OUT_WINDOW)
     parent = run.invocations.get(ended.parent) if ended.parent else None
     if parent is not None and not planted("fan-out-stalls"):
         _expand(state, run, parent, 1)
 
 
-def _count_lineage(state: MeshState, run: Run, ended: Invocation, *, has_children: bool) -> None:
+def _count_lineage(run: Run, ended: Invocation, *, has_children: bool) -> None:
     if ended.status is Status.FAILED:
         run.lineages_failed += 1
     elif not has_children:
@@ -103,14 +106,12 @@ def _create(
 
 
 def _start_failure_steps(state: MeshState, run: Run, failed: Invocation) -> None:
-    first = state.workflow(run).first_of["failure"]
-    if first is None:
-        return
-    run.pending += 1
-    _expect(run, first, 1)
-    step = state.workflow(run).steps[first]
-    child = _create(state, run, step, parent=failed, object_index=0, cause=failed.id)
-    failed.children.append(child.id)
+    for index in state.workflow(run).roots_of["failure"]:
+        run.pending += 1
+        _expect(run, index, 1)
+        step = state.workflow(run).steps[index]
+        child = _create(state, run, step, parent=failed, object_index=0, cause=failed.id)
+        failed.children.append(child.id)
 
 
 # Gathers.
@@ -156,7 +157,8 @@ def _initially_open(state: MeshState, run: Run, gather: int) -> int:
     upstream = workflow.upstream[gather]
     plan = workflow.steps[gather].gather
     assert plan is not None
-    starting = workflow.roots if plan.over is None else workflow.fans[plan.over]
+    section = workflow.steps[gather].section
+    starting = workflow.roots_of[section] if plan.over is None else workflow.fans[plan.over]
     direct = sum(1 for index in starting if index in upstream)
     nested = sum(
         1
@@ -174,10 +176,25 @@ def _fire(state: MeshState, run: Run, gather: int, anchor: Invocation | None, in
         for outer in state.workflow(run).gathers_above[gather]:
             _close_above(state, run, outer, step.gather.over, anchor, index)
         return
+    _join(state, run, step, anchor, index)
     run.pending += 1
     _expect(run, gather, 1)
-    created = _create(state, run, step, parent=anchor, object_index=index)
+    # Over the whole of a failed lineage's failure steps, the gather hangs on what failed, like the first of them.
+    cause = anchor.id if anchor is not None and step.gather.over is None else None
+    created = _create(state, run, step, parent=anchor, object_index=index, cause=cause)
     (anchor.children if anchor else run.roots).append(created.id)
+
+
+def _join(state: MeshState, run: Run, step: StepPlan, anchor: Invocation | None, index: int) -> None:
+    """The lineages that a gather brings together go on in it: what had been counted as their ends were none."""
+    if step.section != "main":
+        return
+    fans = state.workflow(run).fans
+    needs = frozenset(need for need in step.needs if not fans[need])
+    for each in _below(run, anchor, index):
+        if each.step in needs and not each.joined and each.outputs is not None and each.outputs.count:
+            each.joined = True
+            run.lineages_succeeded -= 1
 
 
 def _close_above(
@@ -208,9 +225,11 @@ def _anchor(state: MeshState, run: Run, gather: int, below: Invocation) -> tuple
     """The object of the gather's `over` step that `below` descends from."""
     plan = state.workflow(run).steps[gather].gather
     assert plan is not None
-    if plan.over is None:
-        return None, 0
     current = below
+    if plan.over is None:
+        while current.cause is None and current.parent is not None:
+            current = run.invocations[current.parent]
+        return (run.invocations[current.cause], 0) if current.cause is not None else (None, 0)
     while current.parent is not None:
         parent = run.invocations[current.parent]
         if parent.step == plan.over:
@@ -224,16 +243,14 @@ def _anchor(state: MeshState, run: Run, gather: int, below: Invocation) -> tuple
 
 def forward_logs(state: MeshState, run: Run, outputs: Outputs) -> None:
     """Creates the invocations that forward a batch of log records."""
-    first = state.workflow(run).first_of["logs"]
-    if first is None:
-        return
     for address in addresses(outputs):
-        step = state.workflow(run).steps[first]
-        salt = str(len(run.log_batches))
-        run.logs_pending += 1
-        _expect(run, first, 1)
-        created = _create(state, run, step, parent=None, object_index=0, salt=salt)
-        run.log_batches[created.id] = address
+        for index in state.workflow(run).roots_of["logs"]:
+            salt = str(len(run.log_batches))
+            run.logs_pending += 1
+            _expect(run, index, 1)
+            step = state.workflow(run).steps[index]
+            created = _create(state, run, step, parent=None, object_index=0, salt=salt)
+            run.log_batches[created.id] = address
 
 
 def settle(state: MeshState, run: Run) -> list[Command]:
@@ -329,34 +346,36 @@ def lineage_objects(run: Run, invocation: Invocation) -> dict[int, ObjectAddress
 
 
 def gathered_objects(state: MeshState, run: Run, invocation: Invocation) -> dict[int, list[ObjectAddress]]:
-    """At and below a gather: for each step that it gathered, all its objects below the anchor, in lineage order."""
+    """At and below a gather: for each step that it gathered, all its objects below the anchor, in lineage order.
+
+    Where a gather needs the very step that it is over, that step has one object there: the anchor's own.
+    """
     workflow = state.workflow(run)
     found: dict[int, list[ObjectAddress]] = {}
     current: Invocation | None = invocation
     while current is not None:
-        if workflow.steps[current.step].gather is not None:
+        plan = workflow.steps[current.step]
+        if plan.gather is not None:
             upstream = workflow.upstream[current.step]
             missing = sorted(index for index in upstream if index not in found)
             found.update({index: [] for index in missing})
             anchor = run.invocations.get(current.parent) if current.parent else None
-            _collect(run, anchor, current.index, frozenset(missing), found)
+            for each in _below(run, anchor, current.index):
+                if each.step in missing and each.outputs is not None:
+                    found[each.step].extend(addresses(each.outputs))
+            if plan.gather.over in plan.needs and anchor is not None and anchor.outputs is not None:
+                found.setdefault(anchor.step, [address(anchor.outputs, current.index)])
         current = run.invocations[current.parent] if current.parent else None
     return found
 
 
-def _collect(
-    run: Run,
-    anchor: Invocation | None,
-    index: int,
-    wanted: frozenset[int],
-    found: dict[int, list[ObjectAddress]],
-) -> None:
+def _below(run: Run, anchor: Invocation | None, index: int) -> Iterator[Invocation]:
+    """Every invocation below that object (of the run without an anchor), those of one step in lineage order."""
     children = [run.invocations[child] for child in (run.roots if anchor is None else anchor.children)]
     stack = [child for child in reversed(children) if anchor is None or child.index == index]
     while stack:
         current = stack.pop()
-        if current.step in wanted and current.outputs is not None:
-            found[current.step].extend(addresses(current.outputs))
+        yield current
         stack.extend(
             run.invocations[child]
             for child in reversed(sorted(current.children, key=lambda c: run.invocations[c].index))

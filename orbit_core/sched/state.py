@@ -66,6 +66,8 @@ class Invocation:
     failure: Failure | None = None
     usage: Usage = NOTHING_USED
     cost_usd: float = 0.0
+    #: A gather took its objects up: no lineage ends here.
+    joined: bool = False
     story: list[str] = field(default_factory=list)
 
     @property

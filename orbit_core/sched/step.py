@@ -330,7 +330,7 @@ def _attempt_succeeded(state: MeshState, event: AttemptSucceeded) -> list[Comman
 
 def _attempt_skipped(state: MeshState, event: AttemptSkipped) -> list[Command]:
     def finish(run: Run, invocation: Invocation) -> None:
-        invocation.outputs = lineage.only(lineage.parent_object(run, invocation))
+        invocation.outputs = event.outputs or lineage.only(lineage.parent_object(run, invocation))
         move(state, run, invocation, Status.SKIPPED, "its condition is false")
 
     return _result(state, event.key, event.agent_id, event.usage, finish)

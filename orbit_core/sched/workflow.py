@@ -80,7 +80,16 @@ class Workflow:
     @cached_property
     def roots(self) -> tuple[int, ...]:
         """Steps of the main section that the trigger's payload starts."""
-        return tuple(s.index for s in self.steps if s.section == "main" and not s.needs and s.gather is None)
+        return self.roots_of["main"]
+
+    @cached_property
+    def roots_of(self) -> Mapping[Section, tuple[int, ...]]:
+        """The steps that each section begins with."""
+        found: dict[Section, list[int]] = {"main": [], "failure": [], "logs": []}
+        for step in self.steps:
+            if not step.needs and step.gather is None:
+                found[step.section].append(step.index)
+        return {section: tuple(indices) for section, indices in found.items()}
 
     @cached_property
     def ancestors(self) -> Mapping[int, frozenset[int]]:

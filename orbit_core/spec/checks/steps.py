@@ -100,8 +100,15 @@ def _check_gather(checking: Checking, block: Block, path: Path, step: Step) -> N
             node, "gather-without-need", "there is nothing to gather: the step has no needs", on_key=True
         )
         return
+    if block.name == "logs":
+        checking.reporter.at(
+            node, "bad-gather", "log records come in batches, each on its own: there is nothing to gather", on_key=True
+        )
+        return
     over = step.gather.over
     common = block.graph.common([need for need in step.needs if need in block.graph])
+    if len(step.needs) == 1:
+        common = common[:-1]  # below the step that it needs alone there is nothing to wait for
     if over == RUN or over in common or any(need not in block.graph for need in step.needs):
         return
     known = over in block.graph

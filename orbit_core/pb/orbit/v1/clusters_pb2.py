@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17orbit/v1/clusters.proto\x12\x08orbit.v1\"\xce\x01\n\nDiagnostic\x12$\n\x08severity\x18\x01 \x01(\x0e\x32\x12.orbit.v1.Severity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\r\x12\x0c\n\x04path\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\r\n\x05\x66ound\x18\x08 \x01(\t\x12\x10\n\x08\x65xpected\x18\t \x01(\t\x12\x12\n\nsuggestion\x18\n \x01(\t\x12\x0c\n\x04text\x18\x0b \x01(\t\"<\n\x16ValidateClusterRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"X\n\x17ValidateClusterResponse\x12)\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x14.orbit.v1.Diagnostic\x12\x12\n\nidentifier\x18\x02 \x01(\t\"N\n\x14SubmitClusterRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"w\n\x15SubmitClusterResponse\x12\"\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x11.orbit.v1.Cluster\x12)\n\x0b\x64iagnostics\x18\x02 \x03(\x0b\x32\x14.orbit.v1.Diagnostic\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"\xbe\x01\n\x07\x43luster\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tspec_hash\x18\x03 \x01(\t\x12\x0e\n\x06sla_ms\x18\x04 \x01(\x04\x12\x0f\n\x07\x65nabled\x18\x05 \x01(\x08\x12\x14\n\x0csubmitted_ms\x18\x06 \x01(\x03\x12\x10\n\x08triggers\x18\x07 \x03(\t\x12\x13\n\x0bnext_run_ms\x18\x08 \x01(\x03\x12\r\n\x05steps\x18\t \x03(\t\x12\x10\n\x08\x64ocument\x18\n \x01(\t\"\'\n\x11GetClusterRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\"8\n\x12GetClusterResponse\x12\"\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x11.orbit.v1.Cluster\"M\n\x13ListClustersRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListClustersResponse\x12#\n\x08\x63lusters\x18\x01 \x03(\x0b\x32\x11.orbit.v1.Cluster\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n\x10SEVERITY_WARNING\x10\x01\x12\x12\n\x0eSEVERITY_ERROR\x10\x02\x32\xd2\x02\n\x0e\x43lusterService\x12V\n\x0fValidateCluster\x12 .orbit.v1.ValidateClusterRequest\x1a!.orbit.v1.ValidateClusterResponse\x12P\n\rSubmitCluster\x12\x1e.orbit.v1.SubmitClusterRequest\x1a\x1f.orbit.v1.SubmitClusterResponse\x12G\n\nGetCluster\x12\x1b.orbit.v1.GetClusterRequest\x1a\x1c.orbit.v1.GetClusterResponse\x12M\n\x0cListClusters\x12\x1d.orbit.v1.ListClustersRequest\x1a\x1e.orbit.v1.ListClustersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17orbit/v1/clusters.proto\x12\x08orbit.v1\"\xce\x01\n\nDiagnostic\x12$\n\x08severity\x18\x01 \x01(\x0e\x32\x12.orbit.v1.Severity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\r\x12\x0c\n\x04path\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\r\n\x05\x66ound\x18\x08 \x01(\t\x12\x10\n\x08\x65xpected\x18\t \x01(\t\x12\x12\n\nsuggestion\x18\n \x01(\t\x12\x0c\n\x04text\x18\x0b \x01(\t\"<\n\x16ValidateClusterRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"X\n\x17ValidateClusterResponse\x12)\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x14.orbit.v1.Diagnostic\x12\x12\n\nidentifier\x18\x02 \x01(\t\"N\n\x14SubmitClusterRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"w\n\x15SubmitClusterResponse\x12\"\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x11.orbit.v1.Cluster\x12)\n\x0b\x64iagnostics\x18\x02 \x03(\x0b\x32\x14.orbit.v1.Diagnostic\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"\xbe\x01\n\x07\x43luster\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tspec_hash\x18\x03 \x01(\t\x12\x0e\n\x06sla_ms\x18\x04 \x01(\x04\x12\x0f\n\x07\x65nabled\x18\x05 \x01(\x08\x12\x14\n\x0csubmitted_ms\x18\x06 \x01(\x03\x12\x10\n\x08triggers\x18\x07 \x03(\t\x12\x13\n\x0bnext_run_ms\x18\x08 \x01(\x03\x12\r\n\x05steps\x18\t \x03(\t\x12\x10\n\x08\x64ocument\x18\n \x01(\t\"\'\n\x11GetClusterRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\"8\n\x12GetClusterResponse\x12\"\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x11.orbit.v1.Cluster\"M\n\x13ListClustersRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x14ListClustersResponse\x12#\n\x08\x63lusters\x18\x01 \x03(\x0b\x32\x11.orbit.v1.Cluster\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x18SetClusterEnabledRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\"?\n\x19SetClusterEnabledResponse\x12\"\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x11.orbit.v1.Cluster\"*\n\x14\x44\x65leteClusterRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\"(\n\x15\x44\x65leteClusterResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"J\n\x0e\x43lusterVersion\x12\x11\n\tspec_hash\x18\x01 \x01(\t\x12\x14\n\x0csubmitted_ms\x18\x02 \x01(\x03\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x08\"0\n\x1aListClusterVersionsRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\"I\n\x1bListClusterVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.orbit.v1.ClusterVersion\"?\n\x16RollBackClusterRequest\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12\x11\n\tspec_hash\x18\x02 \x01(\t\"=\n\x17RollBackClusterResponse\x12\"\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x11.orbit.v1.Cluster*N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n\x10SEVERITY_WARNING\x10\x01\x12\x12\n\x0eSEVERITY_ERROR\x10\x02\x32\xbe\x05\n\x0e\x43lusterService\x12V\n\x0fValidateCluster\x12 .orbit.v1.ValidateClusterRequest\x1a!.orbit.v1.ValidateClusterResponse\x12P\n\rSubmitCluster\x12\x1e.orbit.v1.SubmitClusterRequest\x1a\x1f.orbit.v1.SubmitClusterResponse\x12G\n\nGetCluster\x12\x1b.orbit.v1.GetClusterRequest\x1a\x1c.orbit.v1.GetClusterResponse\x12M\n\x0cListClusters\x12\x1d.orbit.v1.ListClustersRequest\x1a\x1e.orbit.v1.ListClustersResponse\x12\\\n\x11SetClusterEnabled\x12\".orbit.v1.SetClusterEnabledRequest\x1a#.orbit.v1.SetClusterEnabledResponse\x12P\n\rDeleteCluster\x12\x1e.orbit.v1.DeleteClusterRequest\x1a\x1f.orbit.v1.DeleteClusterResponse\x12\x62\n\x13ListClusterVersions\x12$.orbit.v1.ListClusterVersionsRequest\x1a%.orbit.v1.ListClusterVersionsResponse\x12V\n\x0fRollBackCluster\x12 .orbit.v1.RollBackClusterRequest\x1a!.orbit.v1.RollBackClusterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orbit.v1.clusters_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=1056
-  _globals['_SEVERITY']._serialized_end=1134
+  _globals['_SEVERITY']._serialized_start=1601
+  _globals['_SEVERITY']._serialized_end=1679
   _globals['_DIAGNOSTIC']._serialized_start=38
   _globals['_DIAGNOSTIC']._serialized_end=244
   _globals['_VALIDATECLUSTERREQUEST']._serialized_start=246
@@ -53,6 +53,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCLUSTERSREQUEST']._serialized_end=968
   _globals['_LISTCLUSTERSRESPONSE']._serialized_start=970
   _globals['_LISTCLUSTERSRESPONSE']._serialized_end=1054
-  _globals['_CLUSTERSERVICE']._serialized_start=1137
-  _globals['_CLUSTERSERVICE']._serialized_end=1475
+  _globals['_SETCLUSTERENABLEDREQUEST']._serialized_start=1056
+  _globals['_SETCLUSTERENABLEDREQUEST']._serialized_end=1119
+  _globals['_SETCLUSTERENABLEDRESPONSE']._serialized_start=1121
+  _globals['_SETCLUSTERENABLEDRESPONSE']._serialized_end=1184
+  _globals['_DELETECLUSTERREQUEST']._serialized_start=1186
+  _globals['_DELETECLUSTERREQUEST']._serialized_end=1228
+  _globals['_DELETECLUSTERRESPONSE']._serialized_start=1230
+  _globals['_DELETECLUSTERRESPONSE']._serialized_end=1270
+  _globals['_CLUSTERVERSION']._serialized_start=1272
+  _globals['_CLUSTERVERSION']._serialized_end=1346
+  _globals['_LISTCLUSTERVERSIONSREQUEST']._serialized_start=1348
+  _globals['_LISTCLUSTERVERSIONSREQUEST']._serialized_end=1396
+  _globals['_LISTCLUSTERVERSIONSRESPONSE']._serialized_start=1398
+  _globals['_LISTCLUSTERVERSIONSRESPONSE']._serialized_end=1471
+  _globals['_ROLLBACKCLUSTERREQUEST']._serialized_start=1473
+  _globals['_ROLLBACKCLUSTERREQUEST']._serialized_end=1536
+  _globals['_ROLLBACKCLUSTERRESPONSE']._serialized_start=1538
+  _globals['_ROLLBACKCLUSTERRESPONSE']._serialized_end=1599
+  _globals['_CLUSTERSERVICE']._serialized_start=1682
+  _globals['_CLUSTERSERVICE']._serialized_end=2384
 # @@protoc_insertion_point(module_scope)

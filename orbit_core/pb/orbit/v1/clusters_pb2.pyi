@@ -131,3 +131,65 @@ class ListClustersResponse(_message.Message):
     clusters: _containers.RepeatedCompositeFieldContainer[Cluster]
     next_page_token: str
     def __init__(self, clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetClusterEnabledRequest(_message.Message):
+    __slots__ = ("identifier", "enabled")
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    identifier: str
+    enabled: bool
+    def __init__(self, identifier: _Optional[str] = ..., enabled: bool = ...) -> None: ...
+
+class SetClusterEnabledResponse(_message.Message):
+    __slots__ = ("cluster",)
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    cluster: Cluster
+    def __init__(self, cluster: _Optional[_Union[Cluster, _Mapping]] = ...) -> None: ...
+
+class DeleteClusterRequest(_message.Message):
+    __slots__ = ("identifier",)
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    identifier: str
+    def __init__(self, identifier: _Optional[str] = ...) -> None: ...
+
+class DeleteClusterResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: bool
+    def __init__(self, deleted: bool = ...) -> None: ...
+
+class ClusterVersion(_message.Message):
+    __slots__ = ("spec_hash", "submitted_ms", "current")
+    SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_MS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    spec_hash: str
+    submitted_ms: int
+    current: bool
+    def __init__(self, spec_hash: _Optional[str] = ..., submitted_ms: _Optional[int] = ..., current: bool = ...) -> None: ...
+
+class ListClusterVersionsRequest(_message.Message):
+    __slots__ = ("identifier",)
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    identifier: str
+    def __init__(self, identifier: _Optional[str] = ...) -> None: ...
+
+class ListClusterVersionsResponse(_message.Message):
+    __slots__ = ("versions",)
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedCompositeFieldContainer[ClusterVersion]
+    def __init__(self, versions: _Optional[_Iterable[_Union[ClusterVersion, _Mapping]]] = ...) -> None: ...
+
+class RollBackClusterRequest(_message.Message):
+    __slots__ = ("identifier", "spec_hash")
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
+    identifier: str
+    spec_hash: str
+    def __init__(self, identifier: _Optional[str] = ..., spec_hash: _Optional[str] = ...) -> None: ...
+
+class RollBackClusterResponse(_message.Message):
+    __slots__ = ("cluster",)
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    cluster: Cluster
+    def __init__(self, cluster: _Optional[_Union[Cluster, _Mapping]] = ...) -> None: ...

@@ -55,6 +55,26 @@ class ClusterServiceStub(object):
                 request_serializer=orbit_dot_v1_dot_clusters__pb2.ListClustersRequest.SerializeToString,
                 response_deserializer=orbit_dot_v1_dot_clusters__pb2.ListClustersResponse.FromString,
                 _registered_method=True)
+        self.SetClusterEnabled = channel.unary_unary(
+                '/orbit.v1.ClusterService/SetClusterEnabled',
+                request_serializer=orbit_dot_v1_dot_clusters__pb2.SetClusterEnabledRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_clusters__pb2.SetClusterEnabledResponse.FromString,
+                _registered_method=True)
+        self.DeleteCluster = channel.unary_unary(
+                '/orbit.v1.ClusterService/DeleteCluster',
+                request_serializer=orbit_dot_v1_dot_clusters__pb2.DeleteClusterRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_clusters__pb2.DeleteClusterResponse.FromString,
+                _registered_method=True)
+        self.ListClusterVersions = channel.unary_unary(
+                '/orbit.v1.ClusterService/ListClusterVersions',
+                request_serializer=orbit_dot_v1_dot_clusters__pb2.ListClusterVersionsRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_clusters__pb2.ListClusterVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollBackCluster = channel.unary_unary(
+                '/orbit.v1.ClusterService/RollBackCluster',
+                request_serializer=orbit_dot_v1_dot_clusters__pb2.RollBackClusterRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_clusters__pb2.RollBackClusterResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServiceServicer(object):
@@ -87,6 +107,33 @@ class ClusterServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetClusterEnabled(self, request, context):
+        """A disabled cluster keeps its runs and starts no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCluster(self, request, context):
+        """Forgets a cluster that has no run under way; runs that have ended stay readable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListClusterVersions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackCluster(self, request, context):
+        """Makes an earlier version the current one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +156,26 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.ListClusters,
                     request_deserializer=orbit_dot_v1_dot_clusters__pb2.ListClustersRequest.FromString,
                     response_serializer=orbit_dot_v1_dot_clusters__pb2.ListClustersResponse.SerializeToString,
+            ),
+            'SetClusterEnabled': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetClusterEnabled,
+                    request_deserializer=orbit_dot_v1_dot_clusters__pb2.SetClusterEnabledRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_clusters__pb2.SetClusterEnabledResponse.SerializeToString,
+            ),
+            'DeleteCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCluster,
+                    request_deserializer=orbit_dot_v1_dot_clusters__pb2.DeleteClusterRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_clusters__pb2.DeleteClusterResponse.SerializeToString,
+            ),
+            'ListClusterVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClusterVersions,
+                    request_deserializer=orbit_dot_v1_dot_clusters__pb2.ListClusterVersionsRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_clusters__pb2.ListClusterVersionsResponse.SerializeToString,
+            ),
+            'RollBackCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackCluster,
+                    request_deserializer=orbit_dot_v1_dot_clusters__pb2.RollBackClusterRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_clusters__pb2.RollBackClusterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,6 +287,114 @@ class ClusterService(object):
             '/orbit.v1.ClusterService/ListClusters',
             orbit_dot_v1_dot_clusters__pb2.ListClustersRequest.SerializeToString,
             orbit_dot_v1_dot_clusters__pb2.ListClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetClusterEnabled(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.ClusterService/SetClusterEnabled',
+            orbit_dot_v1_dot_clusters__pb2.SetClusterEnabledRequest.SerializeToString,
+            orbit_dot_v1_dot_clusters__pb2.SetClusterEnabledResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.ClusterService/DeleteCluster',
+            orbit_dot_v1_dot_clusters__pb2.DeleteClusterRequest.SerializeToString,
+            orbit_dot_v1_dot_clusters__pb2.DeleteClusterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClusterVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.ClusterService/ListClusterVersions',
+            orbit_dot_v1_dot_clusters__pb2.ListClusterVersionsRequest.SerializeToString,
+            orbit_dot_v1_dot_clusters__pb2.ListClusterVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.ClusterService/RollBackCluster',
+            orbit_dot_v1_dot_clusters__pb2.RollBackClusterRequest.SerializeToString,
+            orbit_dot_v1_dot_clusters__pb2.RollBackClusterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,7 +89,71 @@ _ClusterServiceListClustersType = typing_extensions.TypeVar(
     ],
 )
 
-class ClusterServiceStub(typing.Generic[_ClusterServiceValidateClusterType, _ClusterServiceSubmitClusterType, _ClusterServiceGetClusterType, _ClusterServiceListClustersType]):
+_ClusterServiceSetClusterEnabledType = typing_extensions.TypeVar(
+    '_ClusterServiceSetClusterEnabledType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse,
+    ],
+)
+
+_ClusterServiceDeleteClusterType = typing_extensions.TypeVar(
+    '_ClusterServiceDeleteClusterType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse,
+    ],
+)
+
+_ClusterServiceListClusterVersionsType = typing_extensions.TypeVar(
+    '_ClusterServiceListClusterVersionsType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse,
+    ],
+)
+
+_ClusterServiceRollBackClusterType = typing_extensions.TypeVar(
+    '_ClusterServiceRollBackClusterType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse,
+    ],
+)
+
+class ClusterServiceStub(typing.Generic[_ClusterServiceValidateClusterType, _ClusterServiceSubmitClusterType, _ClusterServiceGetClusterType, _ClusterServiceListClustersType, _ClusterServiceSetClusterEnabledType, _ClusterServiceDeleteClusterType, _ClusterServiceListClusterVersionsType, _ClusterServiceRollBackClusterType]):
     """Cluster files: checked, submitted, listed."""
 
     @typing.overload
@@ -109,6 +173,22 @@ class ClusterServiceStub(typing.Generic[_ClusterServiceValidateClusterType, _Clu
         grpc.UnaryUnaryMultiCallable[
             orbit_core.pb.orbit.v1.clusters_pb2.ListClustersRequest,
             orbit_core.pb.orbit.v1.clusters_pb2.ListClustersResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -130,6 +210,22 @@ class ClusterServiceStub(typing.Generic[_ClusterServiceValidateClusterType, _Clu
             orbit_core.pb.orbit.v1.clusters_pb2.ListClustersRequest,
             orbit_core.pb.orbit.v1.clusters_pb2.ListClustersResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+            orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     ValidateCluster: _ClusterServiceValidateClusterType
@@ -141,6 +237,17 @@ class ClusterServiceStub(typing.Generic[_ClusterServiceValidateClusterType, _Clu
     GetCluster: _ClusterServiceGetClusterType
 
     ListClusters: _ClusterServiceListClustersType
+
+    SetClusterEnabled: _ClusterServiceSetClusterEnabledType
+    """A disabled cluster keeps its runs and starts no more."""
+
+    DeleteCluster: _ClusterServiceDeleteClusterType
+    """Forgets a cluster that has no run under way; runs that have ended stay readable."""
+
+    ListClusterVersions: _ClusterServiceListClusterVersionsType
+
+    RollBackCluster: _ClusterServiceRollBackClusterType
+    """Makes an earlier version the current one."""
 
 ClusterServiceAsyncStub: typing_extensions.TypeAlias = ClusterServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -158,6 +265,22 @@ ClusterServiceAsyncStub: typing_extensions.TypeAlias = ClusterServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         orbit_core.pb.orbit.v1.clusters_pb2.ListClustersRequest,
         orbit_core.pb.orbit.v1.clusters_pb2.ListClustersResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+        orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse,
     ],
 ]
 
@@ -193,5 +316,36 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         request: orbit_core.pb.orbit.v1.clusters_pb2.ListClustersRequest,
         context: _ServicerContext,
     ) -> typing.Union[orbit_core.pb.orbit.v1.clusters_pb2.ListClustersResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.clusters_pb2.ListClustersResponse]]: ...
+
+    @abc.abstractmethod
+    def SetClusterEnabled(
+        self,
+        request: orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.clusters_pb2.SetClusterEnabledResponse]]:
+        """A disabled cluster keeps its runs and starts no more."""
+
+    @abc.abstractmethod
+    def DeleteCluster(
+        self,
+        request: orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.clusters_pb2.DeleteClusterResponse]]:
+        """Forgets a cluster that has no run under way; runs that have ended stay readable."""
+
+    @abc.abstractmethod
+    def ListClusterVersions(
+        self,
+        request: orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.clusters_pb2.ListClusterVersionsResponse]]: ...
+
+    @abc.abstractmethod
+    def RollBackCluster(
+        self,
+        request: orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.clusters_pb2.RollBackClusterResponse]]:
+        """Makes an earlier version the current one."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -84,7 +84,7 @@ class StepProgress(_message.Message):
     def __init__(self, step: _Optional[str] = ..., section: _Optional[str] = ..., expected: _Optional[int] = ..., waiting: _Optional[int] = ..., ready: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., skipped: _Optional[int] = ..., cancelled: _Optional[int] = ..., satellite: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "cluster", "spec_hash", "state", "sla", "created_ms", "deadline_ms", "ended_ms", "trigger", "cost_usd", "usage", "lineages_succeeded", "lineages_failed", "steps", "attempts", "attempts_lost", "reason", "retry_of")
+    __slots__ = ("run_id", "cluster", "spec_hash", "state", "sla", "created_ms", "deadline_ms", "ended_ms", "trigger", "cost_usd", "usage", "lineages_succeeded", "lineages_failed", "steps", "attempts", "attempts_lost", "reason", "retry_of", "reused", "budget_usd")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,8 @@ class Run(_message.Message):
     ATTEMPTS_LOST_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
+    REUSED_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_USD_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     cluster: str
     spec_hash: str
@@ -121,7 +123,9 @@ class Run(_message.Message):
     attempts_lost: int
     reason: str
     retry_of: str
-    def __init__(self, run_id: _Optional[str] = ..., cluster: _Optional[str] = ..., spec_hash: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., sla: _Optional[_Union[SlaState, str]] = ..., created_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., trigger: _Optional[str] = ..., cost_usd: _Optional[float] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., lineages_succeeded: _Optional[int] = ..., lineages_failed: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepProgress, _Mapping]]] = ..., attempts: _Optional[int] = ..., attempts_lost: _Optional[int] = ..., reason: _Optional[str] = ..., retry_of: _Optional[str] = ...) -> None: ...
+    reused: int
+    budget_usd: float
+    def __init__(self, run_id: _Optional[str] = ..., cluster: _Optional[str] = ..., spec_hash: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., sla: _Optional[_Union[SlaState, str]] = ..., created_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., trigger: _Optional[str] = ..., cost_usd: _Optional[float] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., lineages_succeeded: _Optional[int] = ..., lineages_failed: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepProgress, _Mapping]]] = ..., attempts: _Optional[int] = ..., attempts_lost: _Optional[int] = ..., reason: _Optional[str] = ..., retry_of: _Optional[str] = ..., reused: _Optional[int] = ..., budget_usd: _Optional[float] = ...) -> None: ...
 
 class TriggerRunRequest(_message.Message):
     __slots__ = ("cluster", "payload_json", "request_id")
@@ -154,16 +158,24 @@ class GetRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("cluster", "states", "page_size", "page_token")
+    __slots__ = ("cluster", "states", "page_size", "page_token", "project", "slas", "created_from_ms", "created_before_ms")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    SLAS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     states: _containers.RepeatedScalarFieldContainer[RunState]
     page_size: int
     page_token: str
-    def __init__(self, cluster: _Optional[str] = ..., states: _Optional[_Iterable[_Union[RunState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    project: str
+    slas: _containers.RepeatedScalarFieldContainer[SlaState]
+    created_from_ms: int
+    created_before_ms: int
+    def __init__(self, cluster: _Optional[str] = ..., states: _Optional[_Iterable[_Union[RunState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., project: _Optional[str] = ..., slas: _Optional[_Iterable[_Union[SlaState, str]]] = ..., created_from_ms: _Optional[int] = ..., created_before_ms: _Optional[int] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs", "next_page_token")
@@ -174,16 +186,20 @@ class ListRunsResponse(_message.Message):
     def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchRunRequest(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "resume_token")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    resume_token: str
+    def __init__(self, run_id: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class WatchRunResponse(_message.Message):
-    __slots__ = ("run",)
+    __slots__ = ("run", "resume_token")
     RUN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     run: Run
-    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+    resume_token: str
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class StreamResultsRequest(_message.Message):
     __slots__ = ("run_id", "steps", "follow")
@@ -320,3 +336,45 @@ class CancelRunResponse(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     run: Run
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class RetryRunRequest(_message.Message):
+    __slots__ = ("run_id", "request_id")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    request_id: str
+    def __init__(self, run_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RetryRunResponse(_message.Message):
+    __slots__ = ("run", "created")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    created: bool
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., created: bool = ...) -> None: ...
+
+class ResumeRunRequest(_message.Message):
+    __slots__ = ("run_id", "budget_usd")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_USD_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    budget_usd: float
+    def __init__(self, run_id: _Optional[str] = ..., budget_usd: _Optional[float] = ...) -> None: ...
+
+class ResumeRunResponse(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class DeleteRunRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class DeleteRunResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: bool
+    def __init__(self, deleted: bool = ...) -> None: ...

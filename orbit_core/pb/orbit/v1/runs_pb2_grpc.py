@@ -75,6 +75,21 @@ class RunServiceStub(object):
                 request_serializer=orbit_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=orbit_dot_v1_dot_runs__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.RetryRun = channel.unary_unary(
+                '/orbit.v1.RunService/RetryRun',
+                request_serializer=orbit_dot_v1_dot_runs__pb2.RetryRunRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_runs__pb2.RetryRunResponse.FromString,
+                _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/orbit.v1.RunService/ResumeRun',
+                request_serializer=orbit_dot_v1_dot_runs__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_runs__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
+        self.DeleteRun = channel.unary_unary(
+                '/orbit.v1.RunService/DeleteRun',
+                request_serializer=orbit_dot_v1_dot_runs__pb2.DeleteRunRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_runs__pb2.DeleteRunResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer(object):
@@ -131,6 +146,27 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryRun(self, request, context):
+        """A new run, linked to one that has ended: it takes over durable results and runs what failed and what rests on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """Lets a paused run go on, with another budget if one is given.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRun(self, request, context):
+        """Forgets a run that has ended: its summary, results and logs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -173,6 +209,21 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=orbit_dot_v1_dot_runs__pb2.CancelRunRequest.FromString,
                     response_serializer=orbit_dot_v1_dot_runs__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'RetryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRun,
+                    request_deserializer=orbit_dot_v1_dot_runs__pb2.RetryRunRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_runs__pb2.RetryRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=orbit_dot_v1_dot_runs__pb2.ResumeRunRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_runs__pb2.ResumeRunResponse.SerializeToString,
+            ),
+            'DeleteRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRun,
+                    request_deserializer=orbit_dot_v1_dot_runs__pb2.DeleteRunRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_runs__pb2.DeleteRunResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -392,6 +443,87 @@ class RunService(object):
             '/orbit.v1.RunService/CancelRun',
             orbit_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
             orbit_dot_v1_dot_runs__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.RunService/RetryRun',
+            orbit_dot_v1_dot_runs__pb2.RetryRunRequest.SerializeToString,
+            orbit_dot_v1_dot_runs__pb2.RetryRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.RunService/ResumeRun',
+            orbit_dot_v1_dot_runs__pb2.ResumeRunRequest.SerializeToString,
+            orbit_dot_v1_dot_runs__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.RunService/DeleteRun',
+            orbit_dot_v1_dot_runs__pb2.DeleteRunRequest.SerializeToString,
+            orbit_dot_v1_dot_runs__pb2.DeleteRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

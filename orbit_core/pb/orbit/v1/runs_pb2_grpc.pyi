@@ -153,7 +153,55 @@ _RunServiceCancelRunType = typing_extensions.TypeVar(
     ],
 )
 
-class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServiceWatchRunType, _RunServiceStreamResultsType, _RunServiceStreamLogsType, _RunServiceListInvocationsType, _RunServiceCancelRunType]):
+_RunServiceRetryRunType = typing_extensions.TypeVar(
+    '_RunServiceRetryRunType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse,
+    ],
+)
+
+_RunServiceResumeRunType = typing_extensions.TypeVar(
+    '_RunServiceResumeRunType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse,
+    ],
+)
+
+_RunServiceDeleteRunType = typing_extensions.TypeVar(
+    '_RunServiceDeleteRunType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse,
+    ],
+)
+
+class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServiceWatchRunType, _RunServiceStreamResultsType, _RunServiceStreamLogsType, _RunServiceListInvocationsType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceResumeRunType, _RunServiceDeleteRunType]):
     """Runs: started, watched, read, cancelled."""
 
     @typing.overload
@@ -189,6 +237,18 @@ class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRun
         grpc.UnaryUnaryMultiCallable[
             orbit_core.pb.orbit.v1.runs_pb2.CancelRunRequest,
             orbit_core.pb.orbit.v1.runs_pb2.CancelRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -226,6 +286,18 @@ class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRun
             orbit_core.pb.orbit.v1.runs_pb2.CancelRunRequest,
             orbit_core.pb.orbit.v1.runs_pb2.CancelRunResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     TriggerRun: _RunServiceTriggerRunType
@@ -245,6 +317,15 @@ class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRun
     ListInvocations: _RunServiceListInvocationsType
 
     CancelRun: _RunServiceCancelRunType
+
+    RetryRun: _RunServiceRetryRunType
+    """A new run, linked to one that has ended: it takes over durable results and runs what failed and what rests on it."""
+
+    ResumeRun: _RunServiceResumeRunType
+    """Lets a paused run go on, with another budget if one is given."""
+
+    DeleteRun: _RunServiceDeleteRunType
+    """Forgets a run that has ended: its summary, results and logs."""
 
 RunServiceAsyncStub: typing_extensions.TypeAlias = RunServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -278,6 +359,18 @@ RunServiceAsyncStub: typing_extensions.TypeAlias = RunServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         orbit_core.pb.orbit.v1.runs_pb2.CancelRunRequest,
         orbit_core.pb.orbit.v1.runs_pb2.CancelRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse,
     ],
 ]
 
@@ -341,5 +434,29 @@ class RunServiceServicer(metaclass=abc.ABCMeta):
         request: orbit_core.pb.orbit.v1.runs_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> typing.Union[orbit_core.pb.orbit.v1.runs_pb2.CancelRunResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.runs_pb2.CancelRunResponse]]: ...
+
+    @abc.abstractmethod
+    def RetryRun(
+        self,
+        request: orbit_core.pb.orbit.v1.runs_pb2.RetryRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.runs_pb2.RetryRunResponse]]:
+        """A new run, linked to one that has ended: it takes over durable results and runs what failed and what rests on it."""
+
+    @abc.abstractmethod
+    def ResumeRun(
+        self,
+        request: orbit_core.pb.orbit.v1.runs_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.runs_pb2.ResumeRunResponse]]:
+        """Lets a paused run go on, with another budget if one is given."""
+
+    @abc.abstractmethod
+    def DeleteRun(
+        self,
+        request: orbit_core.pb.orbit.v1.runs_pb2.DeleteRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.runs_pb2.DeleteRunResponse]]:
+        """Forgets a run that has ended: its summary, results and logs."""
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16orbit/v1/secrets.proto\x12\x08orbit.v1\"8\n\x06Secret\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"@\n\x10SetSecretRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"5\n\x11SetSecretResponse\x12 \n\x06secret\x18\x01 \x01(\x0b\x32\x10.orbit.v1.Secret\"%\n\x12ListSecretsRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\"8\n\x13ListSecretsResponse\x12!\n\x07secrets\x18\x01 \x03(\x0b\x32\x10.orbit.v1.Secret\"4\n\x13\x44\x65leteSecretRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\'\n\x14\x44\x65leteSecretResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x32\xf0\x01\n\rSecretService\x12\x44\n\tSetSecret\x12\x1a.orbit.v1.SetSecretRequest\x1a\x1b.orbit.v1.SetSecretResponse\x12J\n\x0bListSecrets\x12\x1c.orbit.v1.ListSecretsRequest\x1a\x1d.orbit.v1.ListSecretsResponse\x12M\n\x0c\x44\x65leteSecret\x12\x1d.orbit.v1.DeleteSecretRequest\x1a\x1e.orbit.v1.DeleteSecretResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16orbit/v1/secrets.proto\x12\x08orbit.v1\"8\n\x06Secret\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"@\n\x10SetSecretRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"5\n\x11SetSecretResponse\x12 \n\x06secret\x18\x01 \x01(\x0b\x32\x10.orbit.v1.Secret\"%\n\x12ListSecretsRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\"8\n\x13ListSecretsResponse\x12!\n\x07secrets\x18\x01 \x03(\x0b\x32\x10.orbit.v1.Secret\"4\n\x13\x44\x65leteSecretRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\'\n\x14\x44\x65leteSecretResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"#\n\x10RotateKeyRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"#\n\x11RotateKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t2\xb6\x02\n\rSecretService\x12\x44\n\tSetSecret\x12\x1a.orbit.v1.SetSecretRequest\x1a\x1b.orbit.v1.SetSecretResponse\x12J\n\x0bListSecrets\x12\x1c.orbit.v1.ListSecretsRequest\x1a\x1d.orbit.v1.ListSecretsResponse\x12M\n\x0c\x44\x65leteSecret\x12\x1d.orbit.v1.DeleteSecretRequest\x1a\x1e.orbit.v1.DeleteSecretResponse\x12\x44\n\tRotateKey\x12\x1a.orbit.v1.RotateKeyRequest\x1a\x1b.orbit.v1.RotateKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETESECRETREQUEST']._serialized_end=364
   _globals['_DELETESECRETRESPONSE']._serialized_start=366
   _globals['_DELETESECRETRESPONSE']._serialized_end=405
-  _globals['_SECRETSERVICE']._serialized_start=408
-  _globals['_SECRETSERVICE']._serialized_end=648
+  _globals['_ROTATEKEYREQUEST']._serialized_start=407
+  _globals['_ROTATEKEYREQUEST']._serialized_end=442
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=444
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=479
+  _globals['_SECRETSERVICE']._serialized_start=482
+  _globals['_SECRETSERVICE']._serialized_end=792
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,11 @@ class SecretServiceStub(object):
                 request_serializer=orbit_dot_v1_dot_secrets__pb2.DeleteSecretRequest.SerializeToString,
                 response_deserializer=orbit_dot_v1_dot_secrets__pb2.DeleteSecretResponse.FromString,
                 _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/orbit.v1.SecretService/RotateKey',
+                request_serializer=orbit_dot_v1_dot_secrets__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_secrets__pb2.RotateKeyResponse.FromString,
+                _registered_method=True)
 
 
 class SecretServiceServicer(object):
@@ -74,6 +79,13 @@ class SecretServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateKey(self, request, context):
+        """Makes a new key for a project and seals every secret of it anew; values stay as they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SecretServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +103,11 @@ def add_SecretServiceServicer_to_server(servicer, server):
                     servicer.DeleteSecret,
                     request_deserializer=orbit_dot_v1_dot_secrets__pb2.DeleteSecretRequest.FromString,
                     response_serializer=orbit_dot_v1_dot_secrets__pb2.DeleteSecretResponse.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=orbit_dot_v1_dot_secrets__pb2.RotateKeyRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_secrets__pb2.RotateKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +192,33 @@ class SecretService(object):
             '/orbit.v1.SecretService/DeleteSecret',
             orbit_dot_v1_dot_secrets__pb2.DeleteSecretRequest.SerializeToString,
             orbit_dot_v1_dot_secrets__pb2.DeleteSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orbit.v1.SecretService/RotateKey',
+            orbit_dot_v1_dot_secrets__pb2.RotateKeyRequest.SerializeToString,
+            orbit_dot_v1_dot_secrets__pb2.RotateKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,7 +73,23 @@ _SecretServiceDeleteSecretType = typing_extensions.TypeVar(
     ],
 )
 
-class SecretServiceStub(typing.Generic[_SecretServiceSetSecretType, _SecretServiceListSecretsType, _SecretServiceDeleteSecretType]):
+_SecretServiceRotateKeyType = typing_extensions.TypeVar(
+    '_SecretServiceRotateKeyType',
+    grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse,
+    ],
+)
+
+class SecretServiceStub(typing.Generic[_SecretServiceSetSecretType, _SecretServiceListSecretsType, _SecretServiceDeleteSecretType, _SecretServiceRotateKeyType]):
     """The vault. Values go in and never come out."""
 
     @typing.overload
@@ -89,6 +105,10 @@ class SecretServiceStub(typing.Generic[_SecretServiceSetSecretType, _SecretServi
         grpc.UnaryUnaryMultiCallable[
             orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretRequest,
             orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+            orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -106,6 +126,10 @@ class SecretServiceStub(typing.Generic[_SecretServiceSetSecretType, _SecretServi
             orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretRequest,
             orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+            orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     SetSecret: _SecretServiceSetSecretType
@@ -113,6 +137,9 @@ class SecretServiceStub(typing.Generic[_SecretServiceSetSecretType, _SecretServi
     ListSecrets: _SecretServiceListSecretsType
 
     DeleteSecret: _SecretServiceDeleteSecretType
+
+    RotateKey: _SecretServiceRotateKeyType
+    """Makes a new key for a project and seals every secret of it anew; values stay as they are."""
 
 SecretServiceAsyncStub: typing_extensions.TypeAlias = SecretServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -126,6 +153,10 @@ SecretServiceAsyncStub: typing_extensions.TypeAlias = SecretServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretRequest,
         orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+        orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse,
     ],
 ]
 
@@ -152,5 +183,13 @@ class SecretServiceServicer(metaclass=abc.ABCMeta):
         request: orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretRequest,
         context: _ServicerContext,
     ) -> typing.Union[orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.secrets_pb2.DeleteSecretResponse]]: ...
+
+    @abc.abstractmethod
+    def RotateKey(
+        self,
+        request: orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse, collections.abc.Awaitable[orbit_core.pb.orbit.v1.secrets_pb2.RotateKeyResponse]]:
+        """Makes a new key for a project and seals every secret of it anew; values stay as they are."""
 
 def add_SecretServiceServicer_to_server(servicer: SecretServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
