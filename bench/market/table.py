@@ -85,15 +85,12 @@ def lines(windows: int, seeds: int) -> Iterator[Line]:
             for restart_s in _RESTARTS_S:
                 job = Job(_WORK_S, deadline_h * _HOUR_S, restart_s)
                 yield _made("one zone, made up", family, job, seeds)
-    for family in MANY_ZONES:
-        if family.needs_recordings and not recorded():
-            continue
-        move_usd = 0.25 * family.on_demand_usd
-        for job in (
-            Job(_WORK_S, 60 * _HOUR_S, 180.0),
-            Job(_WORK_S, 72 * _HOUR_S, 720.0),
-        ):
+    families = [family for family in MANY_ZONES if recorded() or not family.needs_recordings]
+    for family in families:
+        for job in (Job(_WORK_S, 60 * _HOUR_S, 180.0), Job(_WORK_S, 72 * _HOUR_S, 720.0)):
             yield _made("many zones, moves free", family, job, seeds)
+    for family in families:
+        move_usd = 0.25 * family.on_demand_usd
         for job in (
             Job(_WORK_S, 72 * _HOUR_S, 720.0, move_usd=move_usd),
             Job(_WORK_S, 72 * _HOUR_S, 180.0, move_usd=move_usd, ask_usd=0.02, hidden=True),
