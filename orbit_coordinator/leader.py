@@ -19,13 +19,31 @@ from orbit_core.errors import NotLeaderError
 from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS, KIB
 from orbit_core.plants import planted
 from orbit_core.sched.commands import Command, RunChanged
-from orbit_core.sched.events import Event, Placed, RunBroken, TimePassed
+from orbit_core.sched.events import (
+    AgentAttached,
+    AgentChanged,
+    AgentDraining,
+    AgentLost,
+    Event,
+    Placed,
+    RunBroken,
+    RunCreated,
+    RunForecast,
+    RunResumed,
+    TimePassed,
+)
 from orbit_core.sched.place import Placer, Round
+from orbit_core.sched.plan import PLAN_EVERY_MS, Plan, Planner
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import run_of, step
 from orbit_core.store.codec import encode_event
 
 log = logging.getLogger(__name__)
+
+#: After one of these the plan rests on a picture that is no longer so.
+_CHANGES_PICTURE = (AgentAttached, AgentChanged, AgentDraining, AgentLost, RunCreated, RunResumed)
+#: Planning may take this share of the loop's time.
+_PLANNING_SHARE = 0.2
 
 #: What one record holds at most, with some room for its framing.
 _RECORD_BYTES = JOURNAL_BATCH_MAX_BYTES - 64 * KIB
@@ -72,6 +90,10 @@ class Leader:
         self._after_commit = after_commit
         self._rng = rng or random.Random()
         self._placer = Placer()
+        self._planner = Planner()
+        self.plan: Plan | None = None
+        self._plan_not_before_s = 0.0
+        self._holding = False
         self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue()
         self._batch: list[_Arrival] = []  # what is being stepped through and journaled just now
         self._watchers: dict[str, set[asyncio.Event]] = {}
@@ -148,7 +170,7 @@ class Leader:
 
     async def _next_batch(self) -> list[_Arrival]:
         batch: list[_Arrival] = []
-        due = self.state.next_timer_ms()
+        due = self._due_ms()
         if due is None:
             batch.append(await self._arrivals.get())
         else:
@@ -162,6 +184,14 @@ class Leader:
             batch.append(self._arrivals.get_nowait())
         return batch
 
+    def _due_ms(self) -> int | None:
+        """When the loop has to look again though nothing arrives: a timer, or work that is held back."""
+        due = self.state.next_timer_ms()
+        if not self._holding or self.plan is None:
+            return due
+        again = self.plan.made_ms + PLAN_EVERY_MS
+        return again if due is None else min(due, again)
+
     def _apply(self, arrived: Sequence[Event]) -> tuple[list[tuple[int, Event]], list[Command]]:
         """Steps through events and one placement round; what is returned has changed the state already."""
         self._nudged = False
@@ -172,6 +202,8 @@ class Leader:
             quiet = isinstance(event, TimePassed) and (self.state.next_timer_ms() or now_ms + 1) > now_ms
             if not quiet:  # a nudge that finds no timer due changes nothing, and need not be kept
                 self._step(event, now_ms, events, commands)
+        for forecast in self._replan(arrived, now_ms):
+            self._step(forecast, now_ms, events, commands)
         decided = self._place()
         for pause in decided.pauses:
             self._step(pause, now_ms, events, commands)
@@ -179,10 +211,31 @@ class Leader:
             self._step(Placed(decided.placements), now_ms, events, commands)
         return events, commands
 
+    def _replan(self, arrived: Sequence[Event], now_ms: int) -> list[RunForecast]:
+        """Makes a new plan when it is time to; what it newly knows of deadlines. Without one nothing is held back."""
+        if not self.state.ready:
+            return []
+        changed = any(isinstance(event, _CHANGES_PICTURE) for event in arrived)
+        fresh = self.plan is not None and 0 <= now_ms - self.plan.made_ms < PLAN_EVERY_MS
+        began_s = self._clock.monotonic_s()
+        if (fresh and not changed) or began_s < self._plan_not_before_s:
+            return []
+        try:
+            self.plan = self._planner.plan(self.state, now_ms, self._effects.room())
+            found = self._planner.forecasts(self.state, self.plan)
+        except Exception:
+            log.exception("planning failed; work is placed without a plan")
+            self.plan, found = None, []
+        ended_s = self._clock.monotonic_s()
+        self._plan_not_before_s = ended_s + (ended_s - began_s) * (1 / _PLANNING_SHARE - 1)
+        return [RunForecast(run_id, late) for run_id, late in found]
+
     def _place(self) -> Round:
         """One placement round; a placer that breaks is made anew, since what it remembers can be derived."""
         try:
-            return self._placer.place(self.state, self._effects.room())
+            decided = self._placer.place(self.state, self._effects.room(), self.plan)
+            self._holding = decided.held
+            return decided
         except Exception:
             log.exception("a placement round failed; nothing is placed in it")
             self._placer = Placer()

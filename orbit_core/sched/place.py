@@ -2,32 +2,38 @@
 
 Pure: it reads the state and gives decisions (`Round`), which become events and only then change anything. Work is
 looked at in classes, one per run and step, most urgent first; an invocation goes to the cheapest agent that can hold
-it, and the packer decides among equally cheap ones. What it remembers between rounds (the packer's rooms) mirrors
-`Agent.assigned` and is made anew from it after a failover.
+it, and the packer decides among equally cheap ones. A plan says how much may start where: what it keeps for cheaper
+room waits, except on room that nothing cheaper can beat. What the placer remembers between rounds (the packer's
+rooms) mirrors `Agent.assigned` and is made anew from it after a failover.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orbit_core.limits import MIB
 from orbit_core.sched import packing
 from orbit_core.sched.events import Placement, RunPaused
 from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
-from orbit_core.sched.price import attempt_cost_usd
+from orbit_core.sched.plan import Plan
+from orbit_core.sched.price import expected_cost_usd
 from orbit_core.sched.state import Agent, Invocation, MeshState, Run
 from orbit_core.sched.workflow import Need, StepPlan
 
-#: What loading a model that is not warm counts for beside an invocation's own time.
-COLD_MODEL_MS = 10_000
+#: Work that has to start within this time is not held back.
+_PRESSING_MS = 2_000
+#: Costs within this ratio count as equal.
+_NEARLY = 1.01
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round decided."""
+    """What one round decided. `held`: work waits though some agent had room for it."""
 
     placements: tuple[Placement, ...]
     pauses: tuple[RunPaused, ...]
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,21 @@ class _Class:
     latest_start_ms: int
 
 
+@dataclass(slots=True)
+class _Deciding:
+    """A round under way."""
+
+    state: MeshState
+    plan: Plan | None
+    left: dict[str, int] | None
+    placements: list[Placement] = field(default_factory=list[Placement])
+    pauses: dict[str, RunPaused] = field(default_factory=dict[str, RunPaused])
+    placed: dict[str, None] = field(default_factory=dict[str, None])
+    reserved: dict[str, None] = field(default_factory=dict[str, None])
+    committed_usd: dict[str, float] = field(default_factory=dict[str, float])
+    held: bool = False
+
+
 class Placer:
     """Remembers which room is taken; `place` is to be called by whoever applies its decisions at once."""
 
@@ -47,52 +68,126 @@ class Placer:
         self._nodes: dict[str, tuple[str, packing.Node]] = {}
         self._taken: dict[tuple[str, str, int], tuple[packing.Request, packing.Placement]] = {}
 
-    def place(self, state: MeshState, room: dict[str, int] | None = None) -> Round:
-        """One round. `room`: how many more attempts each agent's stream takes now; None: any number."""
-        self._mirror(state)
-        placements: list[Placement] = []
-        pauses: list[RunPaused] = []
-        left = dict(room) if room is not None else None
-        for work in _classes(state):
-            if not any(pause.run_id == work.run.id for pause in pauses):
-                self._place_class(state, work, left, placements, pauses)
-        return Round(tuple(placements), tuple(pauses))
+    def place(self, state: MeshState, room: Mapping[str, int] | None = None, plan: Plan | None = None) -> Round:
+        """One round. `room`: how many more attempts each agent's stream takes now; None: any number.
 
-    def _place_class(
-        self,
-        state: MeshState,
-        work: _Class,
-        left: dict[str, int] | None,
-        placements: list[Placement],
-        pauses: list[RunPaused],
-    ) -> None:
-        cost = {
-            agent_id: _cost(agent.facts, work.step)
-            for agent_id, agent in state.agents.items()
-            if agent_id in self._nodes and _can_run(agent, work.step)
-        }
+        Without a plan nothing is held back. The plan's quotas are counted down.
+        """
+        self._mirror(state)
+        now = _Deciding(state, plan, dict(room) if room is not None else None)
+        classes = _classes(state)
+        for work in classes:
+            self._within_plan(now, work)
+        if plan is not None:
+            for work in classes:
+                self._beyond_quota(now, plan, work)
+        return Round(tuple(now.placements), tuple(now.pauses.values()), now.held)
+
+    def _within_plan(self, now: _Deciding, work: _Class) -> None:
+        """What has to start now goes wherever there is room; the rest goes where the plan wants it."""
+        cost = self._costs(now, work)
+        number = now.plan.class_of(work.run.id, work.step.index) if now.plan else None
+        late = work.latest_start_ms <= now.state.now_ms + _PRESSING_MS
+        if now.plan is None or late or (number is not None and now.plan.pressing(number, now.state.now_ms)):
+            all_placed = self._place_class(now, work, cost, None)
+            if not all_placed and late:
+                self._reserve(now, work, cost)
+        elif number is not None:
+            self._place_class(now, work, cost, number)
+
+    def _beyond_quota(self, now: _Deciding, plan: Plan, work: _Class) -> None:
+        """What is left takes idle room that nothing cheaper can beat."""
+        ready = now.state.ready[work.run.id].get(work.step.index, {})
+        if all(invocation_id in now.placed for invocation_id in ready):
+            return
+        cost = self._costs(now, work)
+        number = plan.class_of(work.run.id, work.step.index)
+        if number is None:
+            least = min(cost.values(), default=0.0) * _NEARLY
+            cheap = {agent_id: usd for agent_id, usd in cost.items() if usd <= least}
+        else:
+            pools = plan.at_once(number)
+            cheap = {agent_id: usd for agent_id, usd in cost.items() if plan.picture.pool_of.get(agent_id) in pools}
+        if not self._place_class(now, work, cheap, None):
+            now.held = True
+
+    def _costs(self, now: _Deciding, work: _Class) -> dict[str, float]:
+        """Agents that can run the class, with what one invocation is expected to cost there."""
+        known: dict[tuple[object, ...], float] = {}
+        found: dict[str, float] = {}
+        for agent_id, agent in now.state.agents.items():
+            if agent_id not in self._nodes or agent_id in now.reserved or not _can_run(agent, work.step):
+                continue
+            facts = agent.facts
+            like = (facts.price_usd_per_hour, facts.price_kind, facts.cpu_milli, facts.memory_bytes, facts.gpus)
+            like = (*like, facts.labels, facts.warm_models)
+            if like not in known:
+                known[like] = expected_cost_usd(now.state.estimates, facts, work.step)
+            found[agent_id] = known[like]
+        return found
+
+    def _place_class(self, now: _Deciding, work: _Class, cost: dict[str, float], number: int | None) -> bool:
+        """Places what fits; whether that was all. `number`: the class whose quotas bound it."""
+        run, left, plan = work.run, now.left, now.plan
         request = _request(work.step.request)
-        committed = _committed_usd(state, work.run) if work.run.budget_usd is not None else 0.0
-        for invocation_id in list(state.ready[work.run.id][work.step.index]):
-            if left is not None:
-                cost = {agent_id: price for agent_id, price in cost.items() if left.get(agent_id, 0) > 0}
+        if plan is not None and number is not None:
+            pool_of = plan.picture.pool_of
+            cost = {i: usd for i, usd in cost.items() if i in pool_of and plan.left(number, pool_of[i]) > 0}
+        if left is not None:
+            cost = {agent_id: usd for agent_id, usd in cost.items() if left.get(agent_id, 0) > 0}
+        for invocation_id in now.state.ready[run.id].get(work.step.index, {}):
+            if invocation_id in now.placed:
+                continue
+            if run.id in now.pauses:
+                return True
             found = self._packer.place(request, cost=cost) if cost else None
             if found is None:
-                return
-            if work.run.budget_usd is not None:
-                facts = state.agents[found.node_id].facts
-                committed += attempt_cost_usd(facts, work.step.request, work.step.typical_ms)
-                if work.run.cost_usd + committed > work.run.budget_usd:
-                    self._packer.release(request, found)
-                    pauses.append(
-                        RunPaused(work.run.id, f"the next step would pass the budget of ${work.run.budget_usd:g}")
-                    )
-                    return
-            invocation = work.run.invocations[invocation_id]
-            self._taken[(found.node_id, invocation.id, invocation.attempt + 1)] = (request, found)
-            placements.append(Placement(work.run.id, invocation_id, found.node_id, found.gpu_indices))
-            if left is not None:
-                left[found.node_id] -= 1
+                return False
+            if not self._within_budget(now, work, found.node_id):
+                self._packer.release(request, found)
+                return True
+            self._take(now, run.invocations[invocation_id], run, request, found)
+            if left is not None and left[found.node_id] == 0:
+                cost = {agent_id: usd for agent_id, usd in cost.items() if agent_id != found.node_id}
+            if plan is not None and number is not None:
+                plan.spend(number, found.node_id)
+                pool = plan.picture.pool_of[found.node_id]
+                if plan.left(number, pool) <= 0:
+                    cost = {i: usd for i, usd in cost.items() if plan.picture.pool_of[i] != pool}
+        return True
+
+    def _take(
+        self, now: _Deciding, invocation: Invocation, run: Run, request: packing.Request, found: packing.Placement
+    ) -> None:
+        self._taken[(found.node_id, invocation.id, invocation.attempt + 1)] = (request, found)
+        now.placements.append(Placement(run.id, invocation.id, found.node_id, found.gpu_indices))
+        now.placed[invocation.id] = None
+        if now.left is not None:
+            now.left[found.node_id] -= 1
+
+    def _within_budget(self, now: _Deciding, work: _Class, agent_id: str) -> bool:
+        """Counts the attempt against the run's budget; a run that would pass it is paused."""
+        run = work.run
+        if run.budget_usd is None:
+            return True
+        committed = now.committed_usd.get(run.id)
+        if committed is None:
+            committed = committed_usd(now.state, run)
+        committed += expected_cost_usd(now.state.estimates, now.state.agents[agent_id].facts, work.step)
+        now.committed_usd[run.id] = committed
+        if run.cost_usd + committed <= run.budget_usd:
+            return True
+        now.pauses[run.id] = RunPaused(run.id, f"the next step would pass the budget of ${run.budget_usd:g}")
+        return False
+
+    def _reserve(self, now: _Deciding, work: _Class, cost: dict[str, float]) -> None:
+        """Late work that fits nowhere: the agent that has least to finish takes nothing less urgent until it fits."""
+        need = work.step.request
+        agents = [now.state.agents[agent_id] for agent_id in cost if agent_id not in now.reserved]
+        whole = [each.facts for each in agents if _is_large_enough(each.facts, need)]
+        if whole:
+            chosen = min(whole, key=lambda each: (len(now.state.agents[each.id].assigned), cost[each.id], each.id))
+            now.reserved[chosen.id] = None
 
     def _mirror(self, state: MeshState) -> None:
         """Brings the packer's rooms in line with what agents are there and what they were given."""
@@ -156,20 +251,20 @@ def _can_run(agent: Agent, step: StepPlan) -> bool:
     return agent.status is AgentStatus.ATTACHED and step.satellite in agent.facts.satellites
 
 
-def _cost(facts: AgentFacts, step: StepPlan) -> float:
-    """US dollars that one invocation is expected to cost there, the loading of its model included."""
-    cold = step.model is not None and step.model not in facts.warm_models
-    return attempt_cost_usd(facts, step.request, step.typical_ms + (COLD_MODEL_MS if cold else 0))
+def _is_large_enough(facts: AgentFacts, need: Need) -> bool:
+    return (
+        need.cpu_milli <= facts.cpu_milli and need.memory_bytes <= facts.memory_bytes and need.gpus <= len(facts.gpus)
+    )
 
 
-def _committed_usd(state: MeshState, run: Run) -> float:
+def committed_usd(state: MeshState, run: Run) -> float:
     """What the attempts under way are expected to cost."""
     total = 0.0
     for agent in state.agents.values():
         for assigned in agent.assigned.values():
             if assigned.run_id == run.id:
                 step = state.step_of(run, _invocation(run, assigned.invocation_id))
-                total += attempt_cost_usd(agent.facts, step.request, step.typical_ms)
+                total += expected_cost_usd(state.estimates, agent.facts, step)
     return total
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from orbit_core.sched.estimate import Estimates, estimate, hardware_kind, redo_factor
 from orbit_core.sched.model import AgentFacts
-from orbit_core.sched.workflow import Need
+from orbit_core.sched.workflow import Need, StepPlan
 
 _MS_PER_HOUR = 3_600_000
+#: What loading a model that is not warm counts for beside an invocation's own time.
+COLD_MODEL_MS = 10_000
 
 
 def dominant_share(agent: AgentFacts, need: Need) -> float:
@@ -23,6 +26,17 @@ def dominant_share(agent: AgentFacts, need: Need) -> float:
     return min(1.0, max(shares))
 
 
-def attempt_cost_usd(agent: AgentFacts, need: Need, duration_ms: int) -> float:
+def attempt_cost_usd(agent: AgentFacts, need: Need, duration_ms: float) -> float:
     """US dollars for `duration_ms` on this agent at its price now."""
     return agent.price_usd_per_hour * dominant_share(agent, need) * duration_ms / _MS_PER_HOUR
+
+
+def expected_cost_usd(estimates: Estimates, agent: AgentFacts, step: StepPlan, attempts: float = 1.0) -> float:
+    """US dollars that an attempt is expected to cost there: redone work counts, and the loading of its model.
+
+    `attempts`: how many share the loading. The one estimate that placement, plan, quote and explanation use.
+    """
+    expected_ms = estimate(estimates, step, hardware_kind(agent, step)).mean_ms
+    cold = step.model is not None and step.model not in agent.warm_models
+    cold_ms = COLD_MODEL_MS / max(1.0, attempts) if cold else 0.0
+    return attempt_cost_usd(agent, step.request, expected_ms * redo_factor(estimates, agent, expected_ms) + cold_ms)

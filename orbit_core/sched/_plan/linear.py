@@ -1,0 +1,119 @@
+"""The plan as a linear program: least cost, within capacity and deadlines, over classes × pools × slices.
+
+A column is how many attempts of a class start on a pool in a slice. An attempt that is shorter than the slice takes
+its work from that slice; a longer one starts at the slice's begin and takes room in those that it reaches. Rows hold
+each pool's room in each slice, each class's amount (what does not fit is late, at a price that nothing else has),
+whole attempts one after another, and that nothing starts before what brings it forth has ended.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from orbit_core.sched._plan.picture import DIMENSIONS, Option, Picture, Schedule, Start, WorkClass
+from orbit_core.sched._plan.program import Program
+
+#: What being late costs, in times of the dearest attempt there is.
+_LATE = 100.0
+#: How much of a cost the wish to start early (on the cheapest room) or late (on dear room) may outweigh.
+_TASTE = 0.005
+#: Room that is planned with: the rest is for what fluid time slices overlook.
+_USABLE = 0.95
+_TINY = 1e-6
+
+
+def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
+    """The cheapest plan, or None where the solver found none in its time."""
+    program = Program()
+    scale = max((option.cost_usd for work in picture.classes for option in work.options.values()), default=0.0) or 1.0
+    room = {
+        (pool, at, dimension): program.row(upper=_USABLE * picture.free(pool, at, dimension) / unit)
+        for pool in range(len(picture.pools))
+        for at in picture.slices
+        for dimension in range(DIMENSIONS)
+        if (unit := picture.pools[pool].room[dimension] * picture.length_ms(at)) > 0
+    }
+    columns: dict[int, Start] = {}
+    late: dict[int, int] = {}
+    brought = _follow_rows(picture, program)
+    for index, work in enumerate(picture.classes):
+        amount = program.row(lower=work.amount, upper=work.amount)
+        for pool, option in work.options.items():
+            rounds = picture.pools[pool].rounds(work.need, option.duration_ms, work.finish_ms - option.reserve_ms)
+            if rounds == 0:
+                continue
+            whole = program.row(upper=rounds) if rounds < work.amount else None
+            for at in picture.slices:
+                if not picture.allows(work, option, at):
+                    continue
+                entries = [(amount, 1.0), *brought(index, option, at)]
+                if whole is not None:
+                    entries.append((whole, 1.0))
+                for later, ms in picture.occupancy(option, at):
+                    for dimension in range(DIMENSIONS):
+                        if work.need[dimension] > 0 and (row := room.get((pool, later, dimension))) is not None:
+                            unit = picture.pools[pool].room[dimension] * picture.length_ms(later)
+                            entries.append((row, work.need[dimension] * ms / unit))
+                cost = _cost(picture, work, option, at, scale)
+                columns[program.column(cost, entries)] = Start(index, pool, at, 0.0)
+        entries = [(amount, 1.0), *brought(index, None, 0)]
+        late[index] = program.column(_LATE * (1 + work.priority / 100), entries)
+    solution = program.solve(time_limit_s)
+    if solution is None:
+        return None
+    starts = tuple(
+        Start(start.work, start.pool, start.at, float(solution[column]))
+        for column, start in columns.items()
+        if solution[column] > _TINY
+    )
+    return Schedule(starts, {i: float(solution[c]) for i, c in late.items() if solution[c] > 1e-4}, "linear")
+
+
+def _cost(picture: Picture, work: WorkClass, option: Option, at: int, scale: float) -> float:
+    when = picture.bounds_ms[at] / picture.bounds_ms[-1]
+    cost = option.cost_usd / scale
+    if work.objective != "cost":
+        ended = (picture.bounds_ms[at] + option.duration_ms) / picture.bounds_ms[-1]
+        return 10.0 * ended + cost
+    if option.cost_usd <= work.least_usd * 1.01:
+        return cost + _TASTE * when * max(cost, 0.01)
+    return cost * (1 - _TASTE * when)
+
+
+def _follow_rows(picture: Picture, program: Program):
+    """Rows that let no more start, up to each slice, than what has ended before it has brought forth.
+
+    What of the class is there already is free of it: only what exceeds it waits.
+    """
+    rows: dict[tuple[int, int, int], int] = {}  # (child, parent, slice)
+    children: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
+    for child, work in enumerate(picture.classes):
+        for parent, ratio in work.after:
+            children[parent].append((child, ratio))
+            coming = ratio * picture.classes[parent].amount
+            for at in picture.slices:
+                rows[(child, parent, at)] = program.row(upper=max(0.0, work.amount - coming))
+
+    def entries(index: int, option: Option | None, at: int) -> list[tuple[int, float]]:
+        found: list[tuple[int, float]] = []
+        if option is not None:
+            for parent, _ in picture.classes[index].after:
+                found += [(rows[(index, parent, later)], 1.0) for later in picture.slices if later >= at]
+        for child, ratio in children[index]:
+            # What is late brings forth late work, which no row may forbid.
+            ended = 0.0 if option is None else _ended_ms(picture, option, at)
+            found += [
+                (rows[(child, index, later)], -ratio)
+                for later in picture.slices
+                if picture.bounds_ms[later] + _TINY >= ended
+            ]
+        return found
+
+    return entries
+
+
+def _ended_ms(picture: Picture, option: Option, at: int) -> float:
+    if option.duration_ms < picture.length_ms(at):
+        # Work spread over a slice lets what follows begin within it; half of it is over at its middle.
+        return picture.bounds_ms[at] + min(option.duration_ms, picture.length_ms(at) / 2)
+    return picture.bounds_ms[at] + option.duration_ms

@@ -1,0 +1,162 @@
+"""What a plan is made from and what it says, as data: pools of like agents, classes of like work, slices of time.
+
+Times are milliseconds from the moment of the plan. An amount of room is a vector: thousandths of CPUs, MiB of
+memory, thousandths of GPUs, attempts. Nothing here decides or looks at a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+#: CPU thousandths, memory MiB, GPU thousandths, attempts.
+Room = tuple[float, float, float, float]
+DIMENSIONS = 4
+
+Objective = Literal["cost", "time", "availability"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Agents that are alike: their room in all, and what takes some of it for how much longer."""
+
+    agents: tuple[str, ...]
+    room: Room
+    each: Room  # of one agent
+    busy: tuple[tuple[float, Room], ...] = ()
+    spot: bool = False
+
+    def slots(self, need: Room) -> int:
+        """How many such attempts fit at once when the pool is empty."""
+        fits = min((int(have / want + 1e-9) for have, want in zip(self.each, need, strict=True) if want > 0), default=1)
+        return fits * len(self.agents)
+
+    def rounds(self, need: Room, duration_ms: float, within_ms: float) -> int:
+        """How many whole attempts of that length can end in time, one after the other in each slot."""
+        slots = self.slots(need)
+        blocked = 0.0
+        found = 0.0
+        for left_ms, taken in self.busy:
+            share = max((have / want for have, want in zip(taken, need, strict=True) if want > 0), default=1.0)
+            share = min(share, slots - blocked)
+            blocked += share
+            found += share * max(0, int((within_ms - left_ms) / duration_ms + 1e-9))
+        return int(found + (slots - blocked) * max(0, int(within_ms / duration_ms + 1e-9)) + 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One class on one pool: how long an attempt takes its room (with the margin), and what it costs.
+
+    `reserve_ms`: by how much earlier it has to end there, so that it can be done again where nothing goes away.
+    """
+
+    duration_ms: float
+    cost_usd: float
+    reserve_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkClass:
+    """Work of one step with about the same deadline.
+
+    `amount` counts attempts still to start, those included that are expected and not there yet; `ready` those that
+    could start now. `finish_ms`: when all of it has to have ended so that what follows can. `after`: classes whose
+    ends bring it forth, with how many of this class each of their ends makes.
+    """
+
+    name: str
+    need: Room
+    amount: float
+    ready: int
+    release_ms: float
+    finish_ms: float
+    options: Mapping[int, Option]
+    objective: Objective = "cost"
+    priority: int = 50
+    after: tuple[tuple[int, float], ...] = ()
+    runs: tuple[str, ...] = ()
+
+    @property
+    def least_usd(self) -> float:
+        return min((option.cost_usd for option in self.options.values()), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that a plan rests on. `class_of` finds the class of a run's step; `pool_of` that of an agent."""
+
+    pools: tuple[Pool, ...]
+    classes: tuple[WorkClass, ...]
+    bounds_ms: tuple[float, ...]
+    class_of: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    pool_of: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def slices(self) -> range:
+        return range(len(self.bounds_ms) - 1)
+
+    def length_ms(self, at: int) -> float:
+        return self.bounds_ms[at + 1] - self.bounds_ms[at]
+
+    def allows(self, work: WorkClass, option: Option, at: int) -> bool:
+        """Whether attempts may start in that slice and end in time: at its begin if longer than it, else within."""
+        start, end = self.bounds_ms[at], self.bounds_ms[at + 1]
+        if start + _SLACK_MS < work.release_ms:
+            return False
+        return (end if option.duration_ms < end - start else start + option.duration_ms) <= (
+            work.finish_ms - option.reserve_ms + _SLACK_MS
+        )
+
+    def occupancy(self, option: Option, at: int) -> list[tuple[int, float]]:
+        """Slices that an attempt started in slice `at` takes room in, with the milliseconds in each."""
+        start = self.bounds_ms[at]
+        if option.duration_ms < self.length_ms(at):
+            return [(at, option.duration_ms)]
+        end = start + option.duration_ms
+        found: list[tuple[int, float]] = []
+        for later in range(at, len(self.bounds_ms) - 1):
+            overlap = min(end, self.bounds_ms[later + 1]) - self.bounds_ms[later]
+            if overlap <= 0:
+                break
+            found.append((later, overlap))
+        return found
+
+    def free(self, pool: int, at: int, dimension: int) -> float:
+        """Room × milliseconds that the pool has left in that slice."""
+        start, end = self.bounds_ms[at], self.bounds_ms[at + 1]
+        taken = sum(room[dimension] * (min(left, end) - start) for left, room in self.pools[pool].busy if left > start)
+        return max(0.0, self.pools[pool].room[dimension] * (end - start) - taken)
+
+
+#: Rounding in sums of milliseconds.
+_SLACK_MS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """So many attempts of a class on a pool, from slice `at` on."""
+
+    work: int
+    pool: int
+    at: int
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a way to plan found: starts, and how much of each class cannot end in time."""
+
+    starts: tuple[Start, ...]
+    late: Mapping[int, float]
+    method: Literal["linear", "greedy"]
+
+    def cost_usd(self, picture: Picture) -> float:
+        """US dollars for all that is planned; what is late counts at the dearest pool that it may run on."""
+        classes = picture.classes
+        planned = sum(each.amount * classes[each.work].options[each.pool].cost_usd for each in self.starts)
+        return planned + sum(
+            amount * max((option.cost_usd for option in classes[work].options.values()), default=0.0)
+            for work, amount in self.late.items()
+        )

@@ -1,0 +1,130 @@
+"""The planner: how much of each kind of work may start on each kind of agent now, and what waits for cheaper room.
+
+Asked about once a second, and when the picture has changed. It decides over classes of work and pools of agents, by
+a linear program (`_plan.linear`) or, where there is nothing to be gained by one or its time ran out, by a greedy way
+(`_plan.greedy`) with the same result type. What it says steers the placer only: decisions reach the journal as
+placements, and replay never asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from orbit_core.sched._plan import greedy, linear
+from orbit_core.sched._plan.observe import FIRST_SLICE_MS, Demand, demand_of, demands, observe
+from orbit_core.sched._plan.picture import Picture, Pool, Schedule, WorkClass
+from orbit_core.sched.state import MeshState
+
+__all__ = ["PLAN_EVERY_MS", "Demand", "Picture", "Plan", "Planner", "Pool", "WorkClass", "demand_of", "solve"]
+
+#: A plan is made at least this often while work waits.
+PLAN_EVERY_MS = 1_000
+#: What the solver may take, in seconds; then the greedy plan stands.
+TIME_LIMIT_S = 0.2
+#: A run is said to be late when so many plans in a row say so; in time again after as many that do not.
+_SURE_AFTER = 3
+_NEARLY = 1.01
+
+
+@dataclass(slots=True)
+class Plan:
+    """One plan. `quotas`: starts left on (class, pool) before the next plan is due; the placer counts them down."""
+
+    made_ms: int
+    picture: Picture
+    schedule: Schedule
+    quotas: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    late_runs: tuple[str, ...] = ()
+
+    def class_of(self, run_id: str, step: int) -> int | None:
+        """The class that was ready work when the plan was made; None: new since then."""
+        found = self.picture.class_of.get((run_id, step))
+        return found if found is not None and self.picture.classes[found].ready else None
+
+    def pressing(self, number: int, now_ms: int) -> bool:
+        """Whether the class has to start now, wherever there is room."""
+        work = self.picture.classes[number]
+        if number in self.schedule.late or not work.options or work.objective == "time":
+            return True
+        left_ms = self.made_ms + work.finish_ms - now_ms
+        return left_ms <= min(option.duration_ms for option in work.options.values()) + FIRST_SLICE_MS
+
+    def left(self, number: int, pool: int) -> int:
+        return self.quotas.get((number, pool), 0)
+
+    def spend(self, number: int, agent_id: str) -> None:
+        """One of the class has started on that agent."""
+        key = (number, self.picture.pool_of[agent_id])
+        if key in self.quotas:
+            self.quotas[key] -= 1
+
+    def at_once(self, number: int) -> tuple[int, ...]:
+        """Pools on which the class may start beyond its quota: those where waiting can save nothing."""
+        work = self.picture.classes[number]
+        most = work.least_usd * _NEARLY
+        planned = dict.fromkeys(each.pool for each in self.schedule.starts if each.work == number)
+        cheap = [pool for pool, option in work.options.items() if option.cost_usd <= most]
+        return tuple(pool for pool in cheap if pool in planned or not planned)
+
+
+class Planner:
+    """Makes plans for a state that goes on; remembers only how sure it is of what is late."""
+
+    def __init__(self, *, time_limit_s: float | None = TIME_LIMIT_S) -> None:
+        self._time_limit_s = time_limit_s
+        self._doubts: dict[str, int] = {}
+
+    def plan(self, state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Plan:
+        """The plan from `now_ms` on. `attempts`: how many more each agent takes at once now; None: any number."""
+        picture = observe(state, demands(state), now_ms, attempts)
+        return _plan(picture, now_ms, solve(picture, self._time_limit_s))
+
+    def forecasts(self, state: MeshState, plan: Plan) -> list[tuple[str, bool]]:
+        """Runs of which this plan makes it sure that they will be late, or will not any more."""
+        late = dict.fromkeys(plan.late_runs)
+        changed: list[tuple[str, bool]] = []
+        doubts: dict[str, int] = {}
+        for run in state.runs.values():
+            if run.ended or (run.id in late) == run.expected_late:
+                continue
+            doubts[run.id] = self._doubts.get(run.id, 0) + 1
+            if doubts[run.id] >= _SURE_AFTER:
+                changed.append((run.id, run.id in late))
+                del doubts[run.id]
+        self._doubts = doubts
+        return changed
+
+
+def solve(picture: Picture, time_limit_s: float | None) -> Schedule:
+    """The best of what either way finds. Where all room costs the same there is nothing to weigh: greedy alone."""
+    quick = greedy.schedule(picture)
+    if not any(_has_choice(work) for work in picture.classes):
+        return quick
+    return linear.schedule(picture, time_limit_s) or quick
+
+
+def _has_choice(work: WorkClass) -> bool:
+    costs = [option.cost_usd for option in work.options.values()]
+    return len(costs) > 1 and max(costs) > min(costs) * _NEARLY
+
+
+def _plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:
+    quotas: dict[tuple[int, int], float] = {}
+    for each in schedule.starts:
+        if each.at == 0:
+            quotas[(each.work, each.pool)] = quotas.get((each.work, each.pool), 0.0) + each.amount
+    # What is cut into pieces is rounded up: half an attempt that has to start now is one that has to.
+    whole = {key: int(amount + 0.95) for key, amount in quotas.items()}
+    return Plan(now_ms, picture, schedule, whole, tuple(_late_runs(picture, schedule)))
+
+
+def _late_runs(picture: Picture, schedule: Schedule) -> Iterable[str]:
+    """The runs whose work does not fit: those with the last deadlines of each class, as many as it takes."""
+    found: dict[str, None] = {}
+    for number, amount in schedule.late.items():
+        work = picture.classes[number]
+        share = amount / work.amount
+        many = min(len(work.runs), int(share * len(work.runs) + 0.999)) if share > 0.02 else 0
+        found.update(dict.fromkeys(work.runs[len(work.runs) - many :]))
+    return found
