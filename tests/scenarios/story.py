@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def render(text: str) -> str:
 
 
 def _play(text: str, disk: Path) -> str:
+    random.seed(0)  # back-offs of live code draw from here
     world = World(0, disk, calm=True)
     asyncio.set_event_loop(world.loop)
     try:

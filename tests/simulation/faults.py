@@ -45,6 +45,7 @@ _KINDS: tuple[tuple[str, int, float], ...] = (
     ("disk-full", 2, 20),
     ("drain-agent", 3, 0),
     ("repeat-words", 3, 15),
+    ("flap-stream", 3, 8),
     ("bury-agent", 1, 0),  # never comes back
     ("bury-coordinator", 1, 0),
 )
@@ -79,7 +80,7 @@ def _between(rng: random.Random, kind: str) -> tuple[str, str]:
         return rng.choice(((near, ETCD), (ETCD, near)))
     if kind == "lose-machine":
         return rng.choice((agent, coordinator)), ""
-    if "agent" in kind or kind in ("drop-stream", "disk-full", "repeat-words"):
+    if "agent" in kind or kind in ("drop-stream", "flap-stream", "disk-full", "repeat-words"):
         return agent, ""
     if "coordinator" in kind:
         return coordinator, ""

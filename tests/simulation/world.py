@@ -79,19 +79,15 @@ class World:
         truth = NodeClock(self.loop, began_ms=self.BEGAN_MS, skew_ms=0)
         self.etcd = Etcd(truth, self.judge.landed, quota_bytes=64 * MIB)
         self.network = Network(self.loop, random.Random(f"{seed}/network"), self.say, self.judge.sent)
-        skews = (
-            [0] * 6
-            if calm
-            else [self.rng.choice((0, 0, self.rng.randint(-5_000, 5_000), 3_600_000, -3_600_000)) for _ in range(6)]
-        )
+        skews = [0] * 6 if calm else [self._skew_ms() for _ in range(6)]
         self.coordinators = {n: Coordinator(self, n, skews[i]) for i, n in enumerate(COORDINATORS)}
         self.agents = {n: Agent(self, n, skews[3 + i]) for i, n in enumerate(AGENTS)}
         self.nodes: dict[str, Node] = {**self.coordinators, **self.agents}
         self.user = Process("user")
         self.accepted: list[str] = []
-        self.tasks: list[
-            asyncio.Task[Any]
-        ] = []  # dead processes' tasks are kept, so that none is ever woken by its end
+
+    def _skew_ms(self) -> int:
+        return self.rng.choice((0, 0, self.rng.randint(-5_000, 5_000), 3_600_000, -3_600_000))
 
     def say(self, what: str) -> None:
         self.history.append(f"{self.loop.time():9.4f} {what}")
@@ -217,6 +213,9 @@ class World:
                 assert node is not None
                 for connection in self.network.of(node.process):
                     connection.break_soon(fast=self.rng.random() < 0.5)
+            case "flap-stream":
+                assert node is not None
+                self._flap(node, self.loop.time() + fault.for_s)
             case "etcd-down":
                 self.etcd.down = True
                 self.loop.later(fault.for_s, self._set, "down", False)
@@ -240,6 +239,15 @@ class World:
                 node.drain()
             case _:
                 raise ValueError(fault.kind)
+
+    def _flap(self, node: Node, until_s: float) -> None:
+        """Streams that never last, while etcd is slow: much is in flight whenever one ends and the next begins."""
+        over = self.loop.time() >= until_s
+        self.etcd.slow = 0.0 if over else 0.4
+        if not over:
+            for connection in self.network.of(node.process):
+                connection.break_soon(fast=True)
+            self.loop.later(self.rng.uniform(0.1, 0.6), self._flap, node, until_s)
 
     def _set(self, name: str, value: object) -> None:
         setattr(self.etcd, name, value)
