@@ -41,4 +41,5 @@ LEASE_TTL_S: Final = 5
 RETRIES_MAX: Final = 100
 FAN_OUT_WINDOW: Final = 256  # children of one parent that exist before capacity asks for more
 POISON_AGENT_LOSSES: Final = 3
+CLUSTER_VERSIONS_MAX: Final = 100
 RUN_SLA_MAX_MS: Final = 366 * 24 * 3_600_000

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orbit_core.sched.model import AgentFacts, AttemptKey, Blob, Failure, ObjectAddress, Outputs, TriggerFacts, Usage
+from orbit_core.sched.model import (
+    AgentFacts,
+    AttemptKey,
+    Blob,
+    Failure,
+    ObjectAddress,
+    Outputs,
+    TakenOver,
+    TriggerFacts,
+    Usage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +26,26 @@ class ClusterSubmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterEnabled:
+    """A person let a cluster start runs, or stopped it from starting more."""
+
+    identifier: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDeleted:
+    """A person deleted a cluster; its runs stay."""
+
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunCreated:
-    """A trigger fired. `run_id` is derived from what fired, so the same trigger twice is the same run."""
+    """A trigger fired. `run_id` is derived from what fired, so the same trigger twice is the same run.
+
+    With `takes_over` the run begins at the last `ResultsTakenOver`, and not before.
+    """
 
     run_id: str
     cluster: str
@@ -26,6 +54,16 @@ class RunCreated:
     payload: ObjectAddress
     deadline_ms: int
     retry_of: str | None = None
+    takes_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsTakenOver:
+    """Results of the run that this one is a retry of, in parts: what has one does not run again."""
+
+    run_id: str
+    results: tuple[TakenOver, ...]
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +245,10 @@ class TimePassed:
 
 Event = (
     ClusterSubmitted
+    | ClusterEnabled
+    | ClusterDeleted
     | RunCreated
+    | ResultsTakenOver
     | RunCancelled
     | RunPaused
     | RunResumed

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from orbit_core.ids import derived_id
 from orbit_core.limits import FAN_OUT_WINDOW
 from orbit_core.plants import planted
+from orbit_core.sched import takeover
 from orbit_core.sched.commands import ArchiveRun, CollectLogs, Command, RunChanged
 from orbit_core.sched.model import ObjectAddress, Outputs, Page, RunStatus, Sla, Status
 from orbit_core.sched.state import GatherPoint, Invocation, MeshState, Run, StepCounts
@@ -102,6 +103,8 @@ def _create(
         cause=cause,
     )
     enter(state, run, invocation)
+    if run.takeovers:
+        run.newly_made.append(identifier)
     return invocation
 
 
@@ -255,7 +258,8 @@ def forward_logs(state: MeshState, run: Run, outputs: Outputs) -> None:
 
 def settle(state: MeshState, run: Run) -> list[Command]:
     """Ends the run if nothing is left to do."""
-    if run.ended or run.pending > 0:
+    takeover.use(state, run, follow)
+    if run.ended or run.taking_over or run.pending > 0:
         return []
     if state.workflow(run).first_of["logs"] is not None and not run.logs_final:
         if run.collecting_logs:

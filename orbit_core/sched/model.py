@@ -92,6 +92,15 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A result of an earlier run. `lineage` names the same work in every run of one spec and payload."""
+
+    lineage: str
+    outputs: Outputs
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectAddress:
     """One object: its JSON text, or line `index` of a page's blob."""
 

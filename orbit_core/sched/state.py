@@ -24,6 +24,7 @@ from orbit_core.sched.model import (
     RunStatus,
     Sla,
     Status,
+    TakenOver,
     TriggerFacts,
     Usage,
 )
@@ -132,6 +133,13 @@ class Run:
     gathers: dict[str, GatherPoint] = field(default_factory=dict)
     #: Log batches, addressed by invocations of the logs section that have no parent.
     log_batches: dict[str, ObjectAddress] = field(default_factory=dict)
+    #: Waits for the results of the run that it is a retry of, and has not begun.
+    taking_over: bool = False
+    #: By lineage: results that nothing has come to yet.
+    takeovers: dict[str, TakenOver] = field(default_factory=dict)
+    taken_over: int = 0
+    #: Made in the present step, perhaps with a result to take over; empty between steps.
+    newly_made: list[str] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -157,14 +165,23 @@ class Agent:
 
 
 @dataclass(slots=True)
+class ClusterVersion:
+    """A content that a cluster had, and when it last became the current one."""
+
+    spec_hash: str
+    submitted_ms: int
+
+
+@dataclass(slots=True)
 class ClusterEntry:
-    """The current version of a cluster, and the last cron tick that became a run."""
+    """The current version of a cluster, those before it (oldest first), and the last cron tick that became a run."""
 
     identifier: str
     spec_hash: str
     submitted_ms: int
     enabled: bool = True
     last_tick_ms: int = 0
+    earlier: list[ClusterVersion] = field(default_factory=list)
 
 
 #: A timer: when, what for (`wake`, `deadline`, `guard`), run, invocation (or ""), attempt.

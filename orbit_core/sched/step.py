@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orbit_core.limits import POISON_AGENT_LOSSES
+from orbit_core.limits import CLUSTER_VERSIONS_MAX, POISON_AGENT_LOSSES
 from orbit_core.plants import planted
 from orbit_core.sched import estimate, lineage
 from orbit_core.sched.commands import AckResult, Command, Dispatch, RunChanged, StopAttempt
@@ -27,10 +27,13 @@ from orbit_core.sched.events import (
     AttemptSkipped,
     AttemptStarted,
     AttemptSucceeded,
+    ClusterDeleted,
+    ClusterEnabled,
     ClusterSubmitted,
     Event,
     LogsBatched,
     Placed,
+    ResultsTakenOver,
     RunArchived,
     RunBroken,
     RunCancelled,
@@ -43,7 +46,7 @@ from orbit_core.sched.events import (
 )
 from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, RunStatus, Sla, Status, Usage
 from orbit_core.sched.price import attempt_cost_usd
-from orbit_core.sched.state import Agent, Assigned, ClusterEntry, Invocation, MeshState, Run, Timer
+from orbit_core.sched.state import Agent, Assigned, ClusterEntry, ClusterVersion, Invocation, MeshState, Run, Timer
 from orbit_core.sched.transitions import InvalidTransitionError, move, tell
 
 
@@ -63,7 +66,7 @@ def run_of(event: Event) -> str | None:
         return event.key.run_id
     if isinstance(event, RunCreated | RunCancelled | RunPaused | RunResumed | RunForecast | RunBroken):
         return event.run_id
-    if isinstance(event, RunArchived | LogsBatched):
+    if isinstance(event, RunArchived | LogsBatched | ResultsTakenOver):
         return event.run_id
     return None
 
@@ -75,9 +78,27 @@ def _cluster_submitted(state: MeshState, event: ClusterSubmitted) -> list[Comman
     entry = state.clusters.get(event.identifier)
     if entry is None:
         state.clusters[event.identifier] = ClusterEntry(event.identifier, event.spec_hash, state.now_ms)
-    else:
+    elif entry.spec_hash != event.spec_hash:
+        others = [each for each in entry.earlier if each.spec_hash != event.spec_hash]
+        entry.earlier = [*others, ClusterVersion(entry.spec_hash, entry.submitted_ms)][-CLUSTER_VERSIONS_MAX:]
         entry.spec_hash = event.spec_hash
         entry.submitted_ms = state.now_ms
+    return []
+
+
+def _cluster_enabled(state: MeshState, event: ClusterEnabled) -> list[Command]:
+    entry = state.clusters.get(event.identifier)
+    if entry is None:
+        return []
+    if event.enabled and not entry.enabled:
+        # What was meant to be quiet is not made up for.
+        entry.last_tick_ms = max(entry.last_tick_ms, state.now_ms)
+    entry.enabled = event.enabled
+    return []
+
+
+def _cluster_deleted(state: MeshState, event: ClusterDeleted) -> list[Command]:
+    state.clusters.pop(event.identifier, None)
     return []
 
 
@@ -98,11 +119,27 @@ def _run_created(state: MeshState, event: RunCreated) -> list[Command]:
         deadline_ms=event.deadline_ms,
         retry_of=event.retry_of,
         budget_usd=workflow.budget_usd,
+        taking_over=event.takes_over,
     )
     state.runs[run.id] = run
     state.set_timer(run.deadline_ms, "deadline", run.id)
+    return [RunChanged(run.id)] if run.taking_over else _begin(state, run)
+
+
+def _begin(state: MeshState, run: Run) -> list[Command]:
     lineage.start(state, run)
     return [RunChanged(run.id), *lineage.settle(state, run)]
+
+
+def _results_taken_over(state: MeshState, event: ResultsTakenOver) -> list[Command]:
+    run = state.runs.get(event.run_id)
+    if run is None or run.ended or not run.taking_over:
+        return []
+    run.takeovers.update((each.lineage, each) for each in event.results)
+    if not event.final:
+        return []
+    run.taking_over = False
+    return _begin(state, run)
 
 
 def _run_cancelled(state: MeshState, event: RunCancelled) -> list[Command]:
@@ -507,7 +544,10 @@ def _release(state: MeshState, invocation: Invocation) -> None:
 
 _HANDLERS: dict[type, Callable[[MeshState, Any], list[Command]]] = {
     ClusterSubmitted: _cluster_submitted,
+    ClusterEnabled: _cluster_enabled,
+    ClusterDeleted: _cluster_deleted,
     RunCreated: _run_created,
+    ResultsTakenOver: _results_taken_over,
     RunCancelled: _run_cancelled,
     RunPaused: _run_paused,
     RunResumed: _run_resumed,

@@ -151,8 +151,8 @@ class Reference:
             if "if" in step and not _holds(step["if"], scope):
                 invocation.status, invocation.outputs = "skipped", [invocation.taken]
                 return
-            invocation.config = _filled(step.get("config", {}), scope)
-            invocation.input = invocation.taken | _filled(step.get("input", {}), scope)
+            config, given = _filled(step.get("config", {}), scope), _filled(step.get("input", {}), scope)
+            invocation.config, invocation.input = config, invocation.taken | given
             invocation.outputs = self._behave(step["identifier"], invocation.config, invocation.input)
             invocation.status = "succeeded"
         except KeyError:

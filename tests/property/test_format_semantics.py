@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
@@ -25,7 +25,7 @@ from orbit_coordinator import assignments
 from orbit_coordinator.compile import compile_workflow
 from orbit_coordinator.streams import result_event
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
-from orbit_core.sched import lineage
+from orbit_core.sched import lineage, takeover
 from orbit_core.sched.commands import AckResult, Command, Dispatch, StopAttempt
 from orbit_core.sched.events import (
     AgentAttached,
@@ -35,6 +35,7 @@ from orbit_core.sched.events import (
     AttemptStarted,
     Event,
     Placed,
+    ResultsTakenOver,
     RunCreated,
     TimePassed,
 )
@@ -294,10 +295,30 @@ class Live:
     async def run(self) -> Run:
         for name in ("one", "two"):
             self.attach(name)
+        self.tell(self._created("run-1"))
+        return await self._to_the_end(self.state.runs["run-1"])
+
+    async def retry(self, old: Run) -> Run:
+        """A retry of a run that has ended, once whatever made it fail is gone."""
+        for nature in self.case.natures.values():
+            nature.failing = 0
+        results = takeover.of_run(old, self.state.workflow(old))
+        self.tell(replace(self._created("run-2"), retry_of=old.id, takes_over=True))
+        *parts, last = takeover.parts_of(results)
+        for part in parts:
+            self.tell(ResultsTakenOver("run-2", part, final=False))
+        self.tell(ResultsTakenOver("run-2", last, final=True))
+        run = await self._to_the_end(self.state.runs["run-2"])
+        assert run.taken_over == len(results), "what can be taken over is"
+        assert not run.takeovers and not run.newly_made
+        return run
+
+    def _created(self, run_id: str) -> RunCreated:
         trigger = TriggerFacts("api-call", self.now_ms, "now")
         payload = ObjectAddress(json=json.dumps(self.case.payload))
-        self.tell(RunCreated("run-1", "test/random", "spec", trigger, payload, self.now_ms + 3_600_000))
-        run = self.state.runs["run-1"]
+        return RunCreated(run_id, "test/random", "spec", trigger, payload, self.now_ms + 3_600_000)
+
+    async def _to_the_end(self, run: Run) -> Run:
         while not run.ended:
             await self._go_on(run)
         for event in self.said:
@@ -380,34 +401,67 @@ def _told(status: str, config: Any, given: Any, outputs: Any, error: str) -> tup
     return status, config, given, outputs, error
 
 
-def check(case: Case, seed: int, window: int) -> Run:
+def judge(case: Case) -> tuple[str, dict[Lineage, Any]]:
+    """What the reference makes of it: the state that the run ends in, and the story of each lineage."""
     reference = Reference(case.whole, case.payload, case.behave)
     state = reference.run()
     assume(len(reference.invocations) <= INVOCATIONS_MAX)
-    loaded = load_document(case.document, catalog=AnyCatalog())
-    assert loaded.cluster is not None, [each.format() for each in loaded.errors]
-    live = Live(case, loaded.cluster, random.Random(seed))
-
-    async def drive() -> tuple[Run, dict[Lineage, Any]]:
-        run = await live.run()
-        return run, await live.story(run)
-
-    with mock.patch.object(lineage, "FAN_OUT_WINDOW", window):
-        run, story = asyncio.run(drive())
-    wanted = {
+    return state, {
         each.lineage: _told(each.status, each.config, each.input, each.outputs, each.error)
         for each in reference.invocations
     }
-    assert story == wanted
-    assert str(run.status) == state
-    return run
 
 
-@settings(
-    max_examples=400,
+def live_for(case: Case, seed: int) -> Live:
+    loaded = load_document(case.document, catalog=AnyCatalog())
+    assert loaded.cluster is not None, [each.format() for each in loaded.errors]
+    return Live(case, loaded.cluster, random.Random(seed))
+
+
+MANY = settings(
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
+
+
+@MANY
 @given(case=cases(), seed=st.integers(0, 2**32), window=st.sampled_from([1, 3, 256]))
 def test_the_live_mesh_means_what_the_reference_means(case: Case, seed: int, window: int) -> None:
-    check(case, seed, window)
+    state, wanted = judge(case)
+    live = live_for(case, seed)
+
+    async def drive() -> None:
+        run = await live.run()
+        assert await live.story(run) == wanted
+        assert str(run.status) == state
+
+    with mock.patch.object(lineage, "FAN_OUT_WINDOW", window):
+        asyncio.run(drive())
+
+
+@MANY
+@given(case=cases(), seed=st.integers(0, 2**32), window=st.sampled_from([1, 3, 256]))
+def test_a_retry_gives_what_a_run_without_the_failures_gives(case: Case, seed: int, window: int) -> None:
+    judge(case)  # for its limit on size
+    live = live_for(case, seed)
+
+    async def drive() -> None:
+        run = await live.run()
+        retried = await live.retry(run)
+        state, wanted = judge(case)
+        story = await live.story(retried)
+        assert {name: _result(told) for name, told in story.items()} == {
+            name: _result(told) for name, told in wanted.items()
+        }
+        called = {name for name, told in story.items() if told[1] is not None}
+        assert len(story) - len(called) >= retried.taken_over, "what was taken over is not called again"
+        assert str(retried.status) == state
+
+    with mock.patch.object(lineage, "FAN_OUT_WINDOW", window):
+        asyncio.run(drive())
+
+
+def _result(told: tuple[Any, ...]) -> tuple[Any, ...]:
+    status, _, _, outputs, error = told
+    return status, outputs, error
