@@ -24,10 +24,11 @@ from typing import Any
 
 from bench.inference import models
 from bench.inference.contenders import CONTENDERS
-from bench.inference.workload import CONCURRENCIES, Load, even_loads, first_token_load, guided_loads, mixed_load
+from bench.inference.workload import CONCURRENCIES, Load, guided_loads, loads
 
 OURS = "orbit"
-ROUNDS = (12, 4, 2, 1)  # for each concurrency, so that each load takes about as long
+LOADS = (*map(str, CONCURRENCIES), "mixed", "steps")
+ROUNDS = (6, 2, 1, 1)  # for each concurrency, so that each load takes about as long
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Process:
 
     def run(self, load: Load) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"items": [asdict(i) for i in load.items], "rounds": load.rounds}) + "\n")
+        self._process.stdin.write(json.dumps([[asdict(item) for item in items] for items in load.rounds]) + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -96,26 +97,25 @@ class Report:
     def best_peer(self, load: str) -> tuple[str, float]:
         """The best of the others at this load."""
         peers = {
-            name: loads[load].tokens_per_cpu_second
-            for name, loads in self.figures.items()
-            if not name.startswith(OURS) and load in loads
+            name: by_load[load].tokens_per_cpu_second
+            for name, by_load in self.figures.items()
+            if not name.startswith(OURS) and load in by_load
         }
         return max(peers.items(), key=lambda pair: pair[1])
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        loads = [*map(str, CONCURRENCIES), "mixed"]
         guided = self.figures[OURS]
         return {
             "model": self.model,
             "threads": self.threads,
             "tokens_per_cpu_second": {
-                name: {load: round(f.tokens_per_cpu_second, 1) for load, f in by_load.items() if load in loads}
+                name: {load: round(f.tokens_per_cpu_second, 1) for load, f in by_load.items() if load in LOADS}
                 for name, by_load in self.figures.items()
             },
             "ratio_to_best_peer": {
                 load: {"peer": peer, "ratio": round(guided[load].tokens_per_cpu_second / rate, 3)}
-                for load in loads
+                for load in LOADS
                 for peer, rate in [self.best_peer(load)]
             },
             "first_token_ms": {
@@ -137,8 +137,6 @@ class Report:
 def measure(model: models.BenchModel, threads: int, repeats: int, only: list[str] | None) -> Report:
     """Runs everything over one model."""
     report = Report(model.name, threads)
-    loads = [*even_loads(model.folder, ROUNDS), mixed_load(model.folder), first_token_load(model.folder)]
-    extra = guided_loads(model.folder, 16)
     processes = {
         name: Process([sys.executable, "-m", "bench.inference.contenders", name, str(model.folder), str(threads)])
         for name in CONTENDERS
@@ -147,14 +145,14 @@ def measure(model: models.BenchModel, threads: int, repeats: int, only: list[str
     add_optimum(model, threads, processes, report)
     try:
         for name, process in processes.items():
-            process.run(loads[1])  # the first run of anything pays for what later ones find ready
+            process.run(loads(model.folder, 99, ROUNDS)[1])  # the first run pays for what later ones find ready
             report.figures[name] = {}
-        for _ in range(repeats):
-            for load in loads:
+        for repeat in range(repeats):
+            for load in loads(model.folder, repeat, ROUNDS):
                 for name, process in processes.items():
-                    if load.name != "mixed" or name != "optimum":
+                    if name != "optimum" or load.name not in ("mixed", "steps"):
                         report.figures[name].setdefault(load.name, Figure()).add(process.run(load))
-            for load in extra:
+            for load in guided_loads(model.folder, repeat, 16):
                 report.figures[OURS].setdefault(load.name, Figure()).add(processes[OURS].run(load))
     finally:
         for process in processes.values():
@@ -172,7 +170,7 @@ def add_optimum(model: models.BenchModel, threads: int, processes: dict[str, Pro
         return
     script = models.ROOT / "bench" / "inference" / "optimum_peer.py"
     processes["optimum"] = Process([python, str(script), str(model.checkpoint), str(threads)])
-    report.left_out.append("optimum at mixed load: it knows no schemas")
+    report.left_out.append("optimum at mixed load and steps: it knows no schemas")
 
 
 async def load_times(folder: Path, threads: int) -> dict[str, float]:
@@ -201,14 +199,13 @@ async def load_times(folder: Path, threads: int) -> dict[str, float]:
 
 def print_report(data: dict[str, Any]) -> None:
     """The tables."""
-    loads = [*map(str, CONCURRENCIES), "mixed"]
     print(f"\n{data['model']}; {data['threads']} thread(s); tokens per CPU-second at so many concurrent requests")
-    print(f"{'':24}" + "".join(f"{load:>8}" for load in loads) + f"{'first token':>13}{'memory':>10}")
+    print(f"{'':24}" + "".join(f"{load:>8}" for load in LOADS) + f"{'first token':>13}{'memory':>10}")
     for name, figures in data["tokens_per_cpu_second"].items():
-        cells = "".join(f"{figures[load]:8.0f}" if load in figures else f"{'–':>8}" for load in loads)
+        cells = "".join(f"{figures[load]:8.0f}" if load in figures else f"{'–':>8}" for load in LOADS)
         print(f"{name:24}{cells}{data['first_token_ms'][name]:10.1f} ms{data['memory_mib'][name]:6} MiB")
     ratios = data["ratio_to_best_peer"]
-    print(f"{'orbit / best peer':24}" + "".join(f"{ratios[load]['ratio']:8.2f}" for load in loads))
+    print(f"{'orbit / best peer':24}" + "".join(f"{ratios[load]['ratio']:8.2f}" for load in LOADS))
     print(f"guided output costs {data['guided_extra_cost']:+.1%} for each token where nothing is forced")
     seconds = data["load_s"]
     print(

@@ -35,6 +35,10 @@ class Contender(ABC):
         """Every process that works for it."""
         return [psutil.Process()]
 
+    def memory_bytes(self) -> int:
+        """What the process that holds the model has in memory."""
+        return psutil.Process().memory_info().rss
+
     def close(self) -> None:  # noqa: B027  most have nothing to end
         """Ends what it has started."""
 
@@ -70,6 +74,9 @@ class Orbit(Contender):
     def processes(self) -> list[psutil.Process]:
         return [psutil.Process(), *psutil.Process().children(recursive=True)]
 
+    def memory_bytes(self) -> int:
+        return self._server.loaded()[0].memory_bytes
+
     def close(self) -> None:
         self._loop.run_until_complete(self._server.close())
         self._scratch.cleanup()
@@ -90,6 +97,7 @@ class _Genai(Contender):
     def __init__(self, model: Path, threads: int, batch: int = BATCH) -> None:
         import onnxruntime_genai as genai
 
+        os.nice(10)  # as the model server's processes do
         self._genai: Any = genai
         config = self._genai.Config(str(model))
         options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
@@ -194,26 +202,20 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
     return total
 
 
-def resident_bytes(processes: Sequence[psutil.Process]) -> int:
-    """What these processes hold in memory."""
-    return sum(process.memory_info().rss for process in processes)
-
-
 def serve(contender: Contender) -> None:
     """Answers loads until stdin ends."""
     for line in sys.stdin:
-        data = json.loads(line)
-        items = [Item(i["text"], tuple(i["tokens"]), i["new_tokens"], i["schema"]) for i in data["items"]]
+        rounds = [
+            [Item(i["text"], tuple(i["tokens"]), i["new_tokens"], i["schema"]) for i in r] for r in json.loads(line)
+        ]
         processes = contender.processes()
         cpu, wall = cpu_seconds(processes), time.perf_counter()
-        tokens = 0
-        for _ in range(data["rounds"]):
-            tokens += sum(contender.run(items))
+        tokens = sum(sum(contender.run(items)) for items in rounds)
         answer = {
             "tokens": tokens,
             "cpu_s": cpu_seconds(processes) - cpu,
             "wall_s": time.perf_counter() - wall,
-            "memory_bytes": resident_bytes(processes),
+            "memory_bytes": contender.memory_bytes(),
         }
         print(json.dumps(answer), flush=True)
 

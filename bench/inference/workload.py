@@ -15,6 +15,7 @@ from tools.make_tiny_llm import training_text
 PROMPT_TOKENS = 64
 NEW_TOKENS = 64
 MIXED_REQUESTS = 64
+INSTRUCTION_TOKENS = 48
 CONCURRENCIES = (1, 4, 16, 64)
 
 #: What fields are extracted from a report: the kind of schema that background work asks for.
@@ -65,11 +66,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests that are all there at once, and how often that is repeated in one measurement."""
+    """Rounds of requests that are all there at once; no prompt comes twice."""
 
     name: str
-    items: tuple[Item, ...]
-    rounds: int
+    rounds: tuple[tuple[Item, ...], ...]
 
 
 class Prompts:
@@ -80,46 +80,59 @@ class Prompts:
         self._lines = training_text(800, seed=1)
         self._draw = random.Random(seed)
 
-    def item(self, tokens: int, new_tokens: int, schema: dict[str, Any] | None = None) -> Item:
-        """A request with a prompt of `tokens` tokens."""
+    def item(self, tokens: int, new_tokens: int, schema: dict[str, Any] | None = None, before: str = "") -> Item:
+        """A request with a prompt of `tokens` tokens, which begins with `before`."""
         while True:
-            ids = self._tokenizer.encode("".join(self._draw.sample(self._lines, 12 + tokens // 4))).ids[:tokens]
+            lines = "".join(self._draw.sample(self._lines, 12 + tokens // 4))
+            ids = self._tokenizer.encode(before + lines).ids[:tokens]
             text = self._tokenizer.decode(ids)
             if self._tokenizer.encode(text).ids == ids:
                 return Item(text, tuple(ids), new_tokens, schema)
 
+    def items(self, count: int) -> tuple[Item, ...]:
+        """Requests of equal size."""
+        return tuple(self.item(PROMPT_TOKENS, NEW_TOKENS) for _ in range(count))
 
-def even_loads(model: Path, rounds: Sequence[int]) -> list[Load]:
-    """Equal prompts and answers at each concurrency; `rounds` for each."""
-    prompts = Prompts(model, seed=3)
-    return [
-        Load(str(count), tuple(prompts.item(PROMPT_TOKENS, NEW_TOKENS) for _ in range(count)), repeats)
+
+def loads(model: Path, repeat: int, rounds: Sequence[int]) -> list[Load]:
+    """Everything that is asked in one repeat; `rounds` for each of `CONCURRENCIES`."""
+    prompts = Prompts(model, seed=repeat)
+    even = [
+        Load(str(count), tuple(prompts.items(count) for _ in range(repeats)))
         for count, repeats in zip(CONCURRENCIES, rounds, strict=True)
     ]
+    first = tuple((prompts.item(PROMPT_TOKENS, 1),) for _ in range(5))
+    return [*even, Load("mixed", (mixed(prompts),)), Load("steps", (steps(prompts),)), Load("first", first)]
 
 
-def mixed_load(model: Path) -> Load:
+def mixed(prompts: Prompts) -> tuple[Item, ...]:
     """Prompts and answers of many lengths; every second request has one of three schemas."""
-    prompts, draw = Prompts(model, seed=4), random.Random(5)
-    items = [
+    draw = random.Random(5)
+    return tuple(
         prompts.item(
             draw.randint(16, 112),
             96 if place % 2 else draw.randint(16, 96),
             _SCHEMAS[place // 2 % len(_SCHEMAS)] if place % 2 else None,
         )
         for place in range(MIXED_REQUESTS)
-    ]
-    return Load("mixed", tuple(items), 1)
+    )
 
 
-def guided_loads(model: Path, count: int) -> tuple[Load, Load]:
-    """The same prompts and lengths without a schema, and with one that leaves every token open."""
-    prompts = Prompts(model, seed=6)
-    free = tuple(prompts.item(PROMPT_TOKENS, NEW_TOKENS) for _ in range(count))
-    held = tuple(Item(i.text, i.tokens, i.new_tokens, FREE_TEXT_SCHEMA) for i in free)
-    return Load("free", free, 1), Load("guided", held, 1)
+def steps(prompts: Prompts) -> tuple[Item, ...]:
+    """The same as steps of clusters ask it: requests of one step begin with the same instructions."""
+    draw = random.Random(6)
+    instructions = [prompts.item(INSTRUCTION_TOKENS, 1).text for _ in range(len(_SCHEMAS) + 1)]
+    items: list[Item] = []
+    for place in range(MIXED_REQUESTS):
+        step = place // 2 % len(_SCHEMAS) if place % 2 else len(_SCHEMAS)
+        schema = _SCHEMAS[step] if place % 2 else None
+        tokens = INSTRUCTION_TOKENS + draw.randint(16, 64)
+        items.append(prompts.item(tokens, 96 if place % 2 else draw.randint(16, 96), schema, instructions[step]))
+    return tuple(items)
 
 
-def first_token_load(model: Path) -> Load:
-    """One prompt, one token: what a request alone waits for its first token."""
-    return Load("first", (Prompts(model, seed=7).item(PROMPT_TOKENS, 1),), 5)
+def guided_loads(model: Path, repeat: int, count: int) -> tuple[Load, Load]:
+    """Equal requests without a schema, and with one that leaves every token open."""
+    prompts = Prompts(model, seed=1_000 + repeat)
+    held = tuple(Item(i.text, i.tokens, i.new_tokens, FREE_TEXT_SCHEMA) for i in prompts.items(count))
+    return Load("free", (prompts.items(count),)), Load("guided", (held,))

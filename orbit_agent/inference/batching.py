@@ -237,14 +237,14 @@ class BatchingBackend:
             return
         # Whoever has more tokens waiting (a schema's) takes them in with the others and draws none yet.
         drawing = [row for row, generation in enumerate(self._rows) if generation.pending == 1]
-        started = time.perf_counter()
+        started = time.thread_time()
         logits = self._session.decode(
             [generation.tokens[generation.cached] for generation in self._rows],
             [generation.cached for generation in self._rows],
             drawing,
         )
         if len(self._rows) == 1:
-            self._cost.learn(1, time.perf_counter() - started)
+            self._cost.learn(1, time.thread_time() - started)
         for generation in self._rows:
             generation.cached += 1
         self._draw([self._rows[row] for row in drawing], logits)
@@ -259,9 +259,9 @@ class BatchingBackend:
         fed = generation.tokens[base:] + guess
         if len(fed) == 1:
             return False
-        started = time.perf_counter()
+        started = time.thread_time()
         logits = self._session.extend(0, base, fed, range(pending - 1, len(fed)))
-        self._cost.learn(len(fed), time.perf_counter() - started)
+        self._cost.learn(len(fed), time.thread_time() - started)
         known = pending
         while generation.finish is None and known <= len(fed) and generation.tokens[base:] == fed[:known]:
             self._draw([generation], logits[known - pending : known - pending + 1])

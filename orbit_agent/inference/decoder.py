@@ -8,6 +8,8 @@ writes in place. The graph's attention is GroupQueryAttention, which on CPU take
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from orbit_agent.inference.onnx_graph import LOGIT_ROWS, OnnxGraph, Tensor
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-_FIRST_LENGTH: Final = 512  # tokens for each slot at first; doubled when a sequence needs more
+_FIRST_LENGTH: Final = 256  # tokens for each slot at first; doubled when a sequence needs more
 _MIN_BUDGET_TOKENS: Final = 256
 _MASK_STEP: Final = 64  # the mask's width goes up in steps, so that its buffer is seldom made anew
 _BINDINGS: Final = 128
@@ -57,7 +59,7 @@ def why_not_batched(folder: DecoderFolder) -> str | None:
 
 
 class Slots:
-    """The key-value cache. Memory is committed by the system when a slot is first written, up to its high water."""
+    """The key-value cache. The system commits memory as slots are written to, which `budget_tokens` bounds."""
 
     def __init__(self, folder: DecoderFolder, dtype: str, slots: int, budget_bytes: int) -> None:
         self._folder = folder
@@ -82,14 +84,15 @@ class Slots:
             (folder.past_key_names, folder.present_key_names),
             (folder.past_value_names, folder.present_value_names),
         )
+        # With huge pages a slot is committed almost whole at its first write: only where all of them may be.
+        zeros = np.zeros if self.slots * self.length <= self.budget_tokens else _small_pages
         try:
-            # np.zeros maps pages without touching them: a slot costs what was written to it.
             self.arrays = [
-                (past % layer, present % layer, np.zeros(shape, self._dtype))
+                (past % layer, present % layer, zeros(shape, self._dtype))
                 for layer in range(folder.layers)
                 for past, present in names
             ]
-        except MemoryError as error:
+        except (MemoryError, OSError) as error:
             raise NoRoomError(f"no memory for a key-value cache of {self.slots} x {self.length} tokens") from error
 
     def fits(self, slot: int, tokens: int) -> bool:
@@ -127,6 +130,14 @@ class Slots:
         self._allocate()
 
 
+def _small_pages(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Zeros of which a page is committed only when it is written to."""
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, dtype).reshape(shape)
+
+
 @dataclass(slots=True)
 class _Feed:
     """A binding and the arrays behind it. `wanted`: the (sequence, token) pairs whose logits are to come."""
@@ -151,6 +162,8 @@ class DecoderSession:
         self._pruned = pruned is not None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Shapes change with every step: planned memory is half a millisecond slower than the arena.
+        options.enable_mem_pattern = False
         # Spinning threads would burn the very CPU time that other work on this machine is paid for.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry(

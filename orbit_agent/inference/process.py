@@ -213,7 +213,9 @@ def child_environment() -> dict[str, str]:
     """The environment of a process that imports a runtime: the agent's, with this code on its path, no telemetry."""
     code = str(Path(orbit_agent.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path, "ORT_DISABLE_TELEMETRY": "1"}
+    # Weights in huge pages: one token at a time reads all of them, and is 7 % faster so. Known to glibc alone.
+    tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]))
+    return {**os.environ, "PYTHONPATH": path, "GLIBC_TUNABLES": tunables, "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def _error(frame: frames.Frame) -> InferenceError:
