@@ -46,7 +46,7 @@ _SHOWN = (
     "VIOLATION",
     "nobody leads",
 )
-_TOLD = ("RunArchived", "RunCancelled", "AgentLost", "AttemptReturned", "AttemptFailed", "snapshot after")
+_TOLD = ("RunArchived", "RunCancelled", "AgentLost", "AttemptReturned", "AttemptFailed")
 
 
 def render(text: str) -> str:
