@@ -75,13 +75,16 @@ class Placer:
         """
         self._mirror(state)
         now = _Deciding(state, plan, dict(room) if room is not None else None)
-        classes = _classes(state)
+        classes = self._order(state)
         for work in classes:
             self._within_plan(now, work)
         if plan is not None:
             for work in classes:
                 self._beyond_quota(now, plan, work)
         return Round(tuple(now.placements), tuple(now.pauses.values()), now.held)
+
+    def _order(self, state: MeshState) -> list[_Class]:
+        return _classes(state)
 
     def _within_plan(self, now: _Deciding, work: _Class) -> None:
         """What has to start now goes wherever there is room; the rest goes where the plan wants it."""

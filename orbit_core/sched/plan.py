@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orbit_core.sched._plan import greedy, linear
-from orbit_core.sched._plan.observe import FIRST_SLICE_MS, Demand, demand_of, demands, observe
+from orbit_core.sched._plan.observe import Demand, demand_of, demands, observe
 from orbit_core.sched._plan.picture import Picture, Pool, Schedule, WorkClass
 from orbit_core.sched.state import MeshState
 
@@ -48,7 +48,7 @@ class Plan:
         if number in self.schedule.late or not work.options or work.objective == "time":
             return True
         left_ms = self.made_ms + work.finish_ms - now_ms
-        return left_ms <= min(option.duration_ms for option in work.options.values()) + FIRST_SLICE_MS
+        return left_ms <= min(option.duration_ms for option in work.options.values()) + self.picture.bounds_ms[1]
 
     def left(self, number: int, pool: int) -> int:
         return self.quotas.get((number, pool), 0)
@@ -69,15 +69,19 @@ class Plan:
 
 
 class Planner:
-    """Makes plans for a state that goes on; remembers only how sure it is of what is late."""
+    """Makes plans for a state that goes on; remembers only how sure it is of what is late.
 
-    def __init__(self, *, time_limit_s: float | None = TIME_LIMIT_S) -> None:
+    `every_ms`: how often it is asked; what has to start before it is asked again starts now.
+    """
+
+    def __init__(self, *, every_ms: float = PLAN_EVERY_MS, time_limit_s: float | None = TIME_LIMIT_S) -> None:
+        self._first_slice_ms = 2.0 * every_ms
         self._time_limit_s = time_limit_s
         self._doubts: dict[str, int] = {}
 
     def plan(self, state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Plan:
         """The plan from `now_ms` on. `attempts`: how many more each agent takes at once now; None: any number."""
-        picture = observe(state, demands(state), now_ms, attempts)
+        picture = observe(state, demands(state), now_ms, attempts, self._first_slice_ms)
         return _plan(picture, now_ms, solve(picture, self._time_limit_s))
 
     def forecasts(self, state: MeshState, plan: Plan) -> list[tuple[str, bool]]:

@@ -19,7 +19,7 @@ from orbit_core.sched.price import expected_cost_usd
 from orbit_core.sched.state import Agent, MeshState, Run
 from orbit_core.sched.workflow import Need, StepPlan, Workflow
 
-#: The first slice: what starts in it starts now. A plan is made at least once in its length.
+#: The first slice where nobody says another: what starts in it starts now.
 FIRST_SLICE_MS = 2_000.0
 #: What sending an attempt out and hearing of its end adds for each step on the way.
 HOP_MS = 250.0
@@ -71,6 +71,7 @@ def observe(
     wanted: Iterable[Demand],
     now_ms: int,
     attempts: Mapping[str, int] | None = None,
+    first_slice_ms: float = FIRST_SLICE_MS,
 ) -> Picture:
     """The picture at `now_ms`. `attempts`: how many more each agent takes at once now; None: any number."""
     pools, pool_of, facts = _pools(state, now_ms, attempts)
@@ -94,7 +95,7 @@ def observe(
     numbers = {key: number for number, key in enumerate(groups)}
     classes = tuple(_work_class(view, key, members, numbers) for key, members in groups.items())
     class_of = {(part.demand.name, index): numbers[key] for key, members in groups.items() for part, index in members}
-    return Picture(pools, classes, _bounds(classes), class_of, pool_of)
+    return Picture(pools, classes, _bounds(classes, first_slice_ms), class_of, pool_of)
 
 
 # Pools.
@@ -366,14 +367,14 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float) -> 
     return found
 
 
-def _bounds(classes: tuple[WorkClass, ...]) -> tuple[float, ...]:
+def _bounds(classes: tuple[WorkClass, ...], first_ms: float) -> tuple[float, ...]:
     """Slices from now on: short ones first, longer ones later, and an end where most deadlines are."""
-    finishes = sorted({work.finish_ms for work in classes if work.finish_ms > FIRST_SLICE_MS})
+    finishes = sorted({work.finish_ms for work in classes if work.finish_ms > first_ms})
     if not finishes:
-        return (0.0, FIRST_SLICE_MS)
+        return (0.0, first_ms)
     horizon = finishes[-1]
-    ratio = (horizon / FIRST_SLICE_MS) ** (1.0 / (_SLICES - 1))
-    grid = [FIRST_SLICE_MS * ratio**power for power in range(_SLICES - 1)]
+    ratio = (horizon / first_ms) ** (1.0 / (_SLICES - 1))
+    grid = [first_ms * ratio**power for power in range(_SLICES - 1)]
     step = max(1, -(-len(finishes) // _OWN_BOUNDS))
     own = [*finishes[::step], horizon]
     grid = [bound for bound in grid if all(abs(bound - each) > 0.08 * each for each in own) or bound == grid[0]]
