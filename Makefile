@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 PROTOS := .venv-protos
 
-.PHONY: setup demo test lint types protos protos-check bench clean
+.PHONY: setup demo test lint types protos protos-check bench sim planted chaos clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,22 @@ bench: setup
 	$(BIN)/python -m bench.market
 	$(BIN)/python -m bench.packing
 	$(BIN)/python -m bench.inference
+
+SEEDS ?= 0:2000
+MINUTES ?= 3
+
+# The laboratory (docs/reliability.md): live code on virtual time, its planted bugs, and real processes that are killed.
+sim: setup
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+planted: setup
+	$(BIN)/python -m tests.simulation.planted
+
+# An etcd that keeps what it acknowledged when it is killed: Debian's, installed if this may be done here.
+chaos: setup
+	@command -v etcd >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install --yes --quiet etcd-server; } || \
+		{ echo "install etcd-server first (apt-get install etcd-server)"; exit 1; }
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) $(PROTOS) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
