@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orbit_core.clock import Clock
-from orbit_core.errors import NotLeaderError
+from orbit_core.errors import NotLeaderError, OrbitError
 from orbit_core.limits import JOURNAL_BATCH_MAX_BYTES, JOURNAL_BATCH_MAX_EVENTS, KIB
 from orbit_core.plants import planted
 from orbit_core.sched.commands import Command, RunChanged
@@ -47,6 +47,8 @@ _PLANNING_SHARE = 0.2
 
 #: What one record holds at most, with some room for its framing.
 _RECORD_BYTES = JOURNAL_BATCH_MAX_BYTES - 64 * KIB
+#: Attempts under way at once, in the whole mesh, while the store is nearly full: enough for what is there to end.
+HELD_IN_FLIGHT = 8
 
 
 class Journal(Protocol):
@@ -99,6 +101,10 @@ class Leader:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._stopped = False
         self._nudged = False
+        #: Why no new run is taken just now (the store fills up); None: runs are taken.
+        self.refusal: OrbitError | None = None
+        #: Whether only a little is placed at a time just now, for the same reason.
+        self.held = False
         self._time_ms = state.now_ms
         self._read_s = clock.monotonic_s()
 
@@ -123,12 +129,18 @@ class Leader:
         return self._rng.random()
 
     def tell(self, event: Event) -> asyncio.Future[None]:
-        """Puts an event in; the future is done when it is durable. NotLeaderError when the term is over."""
+        """Puts an event in; the future is done when it is durable.
+
+        NotLeaderError when the term is over; for a new run, StoreFullError while the store has no room for it.
+        """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Most tellers do not wait: an exception that nobody asks for is not worth a warning.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._stopped:
             future.set_exception(NotLeaderError("this coordinator no longer leads"))
+            return future
+        if self.refusal is not None and isinstance(event, RunCreated) and event.run_id not in self.state.runs:
+            future.set_exception(self.refusal)
             return future
         self._arrivals.put_nowait(_Arrival(event, future))
         return future
@@ -233,13 +245,25 @@ class Leader:
     def _place(self) -> Round:
         """One placement round; a placer that breaks is made anew, since what it remembers can be derived."""
         try:
-            decided = self._placer.place(self.state, self._effects.room(), self.plan)
+            decided = self._placer.place(self.state, self._room(), self.plan)
             self._holding = decided.held
             return decided
         except Exception:
             log.exception("a placement round failed; nothing is placed in it")
             self._placer = Placer()
             return Round((), ())
+
+    def _room(self) -> dict[str, int]:
+        """How many more attempts each agent takes; nearly none while work is held."""
+        room = self._effects.room()
+        if not self.held:
+            return room
+        left = max(0, HELD_IN_FLIGHT - sum(len(agent.assigned) for agent in self.state.agents.values()))
+        thinned: dict[str, int] = {}
+        for agent_id, free in room.items():
+            thinned[agent_id] = min(free, left)
+            left -= max(0, thinned[agent_id])
+        return thinned
 
     def _step(self, event: Event, now_ms: int, events: list[tuple[int, Event]], commands: list[Command]) -> None:
         try:
