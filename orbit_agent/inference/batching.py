@@ -173,7 +173,7 @@ class BatchingBackend:
             slot = len(self._rows) + len(group)
             if group and not self._joins(group, generation, room):
                 break
-            if not self._reserve(slot, generation, alone=slot == 0):
+            if not self._reserve(slot, generation):
                 break
             self._waiting.popleft()
             group.append(generation)
@@ -194,15 +194,15 @@ class BatchingBackend:
             and self._donor(generation)[1] == 0
         )
 
-    def _reserve(self, slot: int, generation: Generation, *, alone: bool) -> bool:
-        """Makes room in `slot`; false: others must end first."""
+    def _reserve(self, slot: int, generation: Generation) -> bool:
+        """Makes room in `slot`, by forgetting what free slots hold if need be; false: others must end first."""
+        for free in reversed(range(slot + 1, self._slots.slots)):
+            if self._slots.fits(slot, generation.longest):
+                break
+            self._slots.forget(free)
+            self._held[free] = []
         if not self._slots.fits(slot, generation.longest):
-            if not alone:
-                return False
-            # Nothing runs: what is held is only what earlier sequences left behind.
-            self._slots.clear()
-            self._session.rebind()
-            self._held = [[] for _ in self._held]
+            return False
         if self._slots.reserve(slot, generation.longest):
             self._session.rebind()
         return True
@@ -214,9 +214,9 @@ class BatchingBackend:
         best, most = 0, 0
         for slot, held in enumerate(self._held):
             row = self._rows[slot] if slot < len(self._rows) else None
-            held = held if row is None else row.tokens[: row.cached]
-            if held[:_REUSE_MIN_TOKENS] == head:
-                common = _common(held, wanted)
+            tokens, count = (held, len(held)) if row is None else (row.tokens, row.cached)
+            if count > most and tokens[:_REUSE_MIN_TOKENS] == head:
+                common = min(count, _common(tokens, wanted))
                 if common > most:
                     best, most = slot, common
         most = min(most, len(wanted) - 1)  # the last token is run in any case: its logits are needed
@@ -289,14 +289,17 @@ class BatchingBackend:
             self._held[slot] = generation.tokens[: generation.cached]
             last = self._rows.pop()
             if last is not generation:
-                self._slots.copy(len(self._rows), slot, last.cached)
-                self._held[len(self._rows)] = last.tokens[: last.cached]
+                self._move(last, len(self._rows), slot)
                 self._rows[slot] = last
             if generation.finish != "cancelled":
                 ended.append(generation)
         if self._incoming is not None and len(self._rows) < occupied:
-            self._slots.copy(occupied, len(self._rows), self._incoming.cached)
+            self._move(self._incoming, occupied, len(self._rows))
         return ended
+
+    def _move(self, generation: Generation, source: int, target: int) -> None:
+        kept = self._slots.move(source, target, generation.cached, generation.longest)
+        self._held[source] = generation.tokens[: generation.cached] if kept else []
 
 
 def _common(first: list[int], second: list[int]) -> int:

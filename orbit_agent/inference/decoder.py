@@ -28,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 _FIRST_LENGTH: Final = 256  # tokens for each slot at first; doubled when a sequence needs more
 _MIN_BUDGET_TOKENS: Final = 256
+_CAN_FORGET: Final = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 _MASK_STEP: Final = 64  # the mask's width goes up in steps, so that its buffer is seldom made anew
 _BINDINGS: Final = 128
 
@@ -75,6 +76,7 @@ class Slots:
         self.length = min(_FIRST_LENGTH, folder.context_length)
         self.high_water = [0] * slots
         self.arrays: list[tuple[str, str, npt.NDArray[Any]]] = []
+        self._pages: list[mmap.mmap] = []
         self._allocate()
 
     def _allocate(self) -> None:
@@ -84,16 +86,24 @@ class Slots:
             (folder.past_key_names, folder.present_key_names),
             (folder.past_value_names, folder.present_value_names),
         )
-        # With huge pages a slot is committed almost whole at its first write: only where all of them may be.
-        zeros = np.zeros if self.slots * self.length <= self.budget_tokens else _small_pages
         try:
+            self._pages = []
             self.arrays = [
-                (past % layer, present % layer, zeros(shape, self._dtype))
+                (past % layer, present % layer, self._zeros(shape))
                 for layer in range(folder.layers)
                 for past, present in names
             ]
         except (MemoryError, OSError) as error:
             raise NoRoomError(f"no memory for a key-value cache of {self.slots} x {self.length} tokens") from error
+
+    def _zeros(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        size = math.prod(shape) * self._dtype.itemsize
+        if self.slots * self.length <= self.budget_tokens or size // self.slots % mmap.PAGESIZE or not _CAN_FORGET:
+            return np.zeros(shape, self._dtype)  # in huge pages: slots are committed almost whole, and may be
+        memory = mmap.mmap(-1, size)
+        memory.madvise(mmap.MADV_NOHUGEPAGE)  # so that a slot takes what was written to it
+        self._pages.append(memory)
+        return np.frombuffer(memory, self._dtype).reshape(shape)
 
     def fits(self, slot: int, tokens: int) -> bool:
         """Whether `slot` may hold `tokens` within the budget, beside what was ever written to the others."""
@@ -118,24 +128,25 @@ class Slots:
         return True
 
     def copy(self, source: int, target: int, tokens: int) -> None:
-        """Copies the first `tokens` of one slot into another."""
+        """Copies the first `tokens` of one slot into another, which has room for them."""
         for _, _, array in self.arrays:
             array[target, :, :tokens] = array[source, :, :tokens]
-        self.high_water[target] = max(self.high_water[target], tokens)
 
-    def clear(self) -> None:
-        """Gives all memory back. Bindings are void."""
-        self.high_water = [0] * self.slots
-        self.length = min(_FIRST_LENGTH, self._folder.context_length)
-        self._allocate()
+    def move(self, source: int, target: int, tokens: int, reserved: int) -> bool:
+        """Moves a sequence with what is reserved for it; false where the old slot had to be forgotten."""
+        self.copy(source, target, tokens)
+        self.high_water[target] = max(self.high_water[target], reserved)
+        if sum(self.high_water) <= self.budget_tokens:
+            return True
+        self.forget(source)
+        return False
 
-
-def _small_pages(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Zeros of which a page is committed only when it is written to."""
-    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, dtype).reshape(shape)
+    def forget(self, slot: int) -> None:
+        """Gives the memory of a slot back to the system."""
+        for memory in self._pages:
+            size = len(memory) // self.slots
+            memory.madvise(mmap.MADV_DONTNEED, slot * size, size)
+        self.high_water[slot] = 0
 
 
 @dataclass(slots=True)

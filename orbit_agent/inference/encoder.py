@@ -143,18 +143,17 @@ class EncoderBackend:
 
     def _next_batch(self) -> list[_Item]:
         """The text that has waited longest and those nearest to it in length, as many as one run may hold."""
-        window = [self._items[place] for place in range(min(_WINDOW, len(self._items)))]
+        window = [self._items.popleft() for _ in range(min(_WINDOW, len(self._items)))]
         oldest = len(window[0].encoding)
-        window.sort(key=lambda item: abs(len(item.encoding) - oldest))  # stable: the oldest comes first
         batch: list[_Item] = []
         width = 0
-        for item in window[:_RUN_MAX_TEXTS]:
+        for item in sorted(window, key=lambda item: abs(len(item.encoding) - oldest)):  # stable: the oldest is first
             width = max(width, len(item.encoding))
-            if batch and width * (len(batch) + 1) > _RUN_MAX_TOKENS:
+            if len(batch) == _RUN_MAX_TEXTS or (batch and width * (len(batch) + 1) > _RUN_MAX_TOKENS):
                 break
             batch.append(item)
         taken = set(batch)
-        self._items = deque(item for item in self._items if item not in taken)
+        self._items.extendleft(item for item in reversed(window) if item not in taken)
         return batch
 
     def _run(self, encodings: Sequence[Encoding]) -> Floats:

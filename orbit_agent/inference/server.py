@@ -27,7 +27,7 @@ from orbit_agent.inference.api import (
     ScoreResult,
 )
 from orbit_agent.inference.backend import BackendInfo, LoadSettings, Request, Result
-from orbit_agent.inference.errors import InferenceError, NoRoomError
+from orbit_agent.inference.errors import InferenceError, ModelCrashedError, NoRoomError
 from orbit_agent.inference.process import ModelProcess
 from orbit_agent.models.manifest import Manifest
 from orbit_agent.models.store import ModelStore
@@ -176,8 +176,14 @@ class ModelServer:
             task = asyncio.create_task(self._load(name), name=f"load {name}")
             self._loading[name] = task
             task.add_done_callback(lambda done: self._load_ended(name, done))
-        # One caller's being cancelled must not take the model from the others.
-        return await asyncio.shield(task)
+        try:
+            # One caller's being cancelled must not take the model from the others.
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not task.cancelled() or (caller is not None and caller.cancelling()):
+                raise
+            raise ModelCrashedError(f"the model server was closed while it loaded {name}") from None
 
     def _load_ended(self, name: str, task: asyncio.Task[_Loaded]) -> None:
         self._loading.pop(name, None)

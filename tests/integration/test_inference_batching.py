@@ -274,6 +274,19 @@ def test_little_memory_means_fewer_at_once_and_not_an_error() -> None:
     assert [r.text for r in run(engine, asked)] == [greedy_by_genai(r.prompt or "", 60) for r in asked]
 
 
+def test_free_slots_give_up_what_they_hold_for_a_request_that_needs_the_room() -> None:
+    token = decoder_folder().key_value_bytes_per_token(4)
+    engine = backend(cache_bytes=700 * token)
+    run(engine, requests(8, seed=18, longest=40, new=30))
+    held = sum(engine._slots.high_water)
+    assert held > 350
+    waiting = requests(1, seed=19, longest=40, new=60)[0]
+    large = GenerateRequest("large", "tiny", prompt="revenue of the quarter " * 8, max_new_tokens=350)
+    results = run(engine, [waiting, large])
+    assert [r.text for r in results] == [greedy_by_genai(r.prompt or "", r.max_new_tokens) for r in (waiting, large)]
+    assert sum(engine._slots.high_water) <= 700
+
+
 def test_what_memory_cannot_hold_is_refused() -> None:
     token = decoder_folder().key_value_bytes_per_token(4)
     with pytest.raises(NoRoomError, match="holds 300"):

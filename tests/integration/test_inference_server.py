@@ -258,6 +258,16 @@ async def test_closing_ends_every_process_and_fails_what_was_held(store: ModelSt
         await server.generate(SHORT)
 
 
+async def test_closing_during_a_load_is_an_error_and_no_cancellation(store: ModelStore) -> None:
+    server = ModelServer(store, threads=1, memory_limit_bytes=2 * GIB)
+    await server.start()
+    waiting = asyncio.create_task(server.generate(SHORT))
+    await asyncio.sleep(0)
+    await server.close()
+    with pytest.raises(ModelCrashedError, match="was closed"):
+        await waiting
+
+
 async def test_a_provider_that_does_not_work_here_is_refused_at_the_start(store: ModelStore) -> None:
     server = ModelServer(store, threads=1, memory_limit_bytes=GIB, provider="NoSuchExecutionProvider")
     with pytest.raises(ProviderError, match="NoSuchExecutionProvider does not work here"):

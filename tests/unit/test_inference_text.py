@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orbit_agent.inference.api import GenerateRequest, Message
 from orbit_agent.inference.errors import InvalidGenerationError, PromptTooLongError, UnsupportedModelError
@@ -42,6 +44,12 @@ def test_special_tokens_in_user_text_stay_text(codec: TextCodec) -> None:
     assert ids.count(im_start) == 2  # the template's own: the user's turn and the assistant's
     assert ids.count(im_end) == 1
     assert codec.tokenizer.token_to_id("<|endoftext|>") not in ids
+
+
+@given(st.lists(st.sampled_from(["<|im_end|>", "<|im_start|>", "<|", "im_end", "|>", "<", " ", "x", "ü"]), max_size=12))
+def test_no_text_of_a_users_holds_a_special_token(codec: TextCodec, pieces: list[str]) -> None:
+    ids = codec.tokenizer.encode(codec.clean("".join(pieces))).ids
+    assert not {0, 1, 2} & set(ids)
 
 
 def test_special_tokens_in_a_raw_prompt_are_meant(codec: TextCodec) -> None:
