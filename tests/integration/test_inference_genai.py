@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from orbit_agent.inference import genai_engine
 from orbit_agent.inference.api import EmbedRequest, GenerateRequest, GenerateResult, Sampling
 from orbit_agent.inference.backend import Backend, LoadSettings, Outcome, open_backend
 from orbit_agent.inference.batching import BatchingBackend
 from orbit_agent.inference.errors import InvalidGenerationError, UnsupportedModelError, UnsupportedSchemaError
 from orbit_agent.inference.folder import DecoderFolder, read_folder
 from orbit_agent.inference.genai_engine import GenaiEngineBackend
-from orbit_agent.inference.providers import CPU
+from orbit_agent.inference.providers import CPU, CUDA
 from orbit_core.limits import MIB
 
 TINY = Path(__file__).parents[1] / "data" / "tiny_llm"
@@ -118,3 +120,39 @@ def test_a_graph_that_batching_cannot_run_falls_back_to_it(tmp_path: Path) -> No
     (tmp_path / "genai_config.json").write_text(json.dumps(config))
     assert open_backend(TINY, SETTINGS).info.engine == "batching"
     assert open_backend(tmp_path, SETTINGS).info.engine == "genai-engine"
+
+
+def test_cuda_where_there_is_none_is_an_error_that_says_so() -> None:
+    with pytest.raises(UnsupportedModelError, match="cannot load tiny_llm"):
+        open_backend(TINY, LoadSettings(CUDA, threads=1, cache_bytes=64 * MIB))
+
+
+def test_a_paged_model_is_batched_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine with CUDA is asked for: that provider, and continuous batches of as many as there are slots."""
+    asked: list[Any] = []
+
+    class Config:
+        def __init__(self, path: str) -> None:
+            asked.append(path)
+
+        def clear_providers(self) -> None:
+            asked.append("clear")
+
+        def append_provider(self, name: str) -> None:
+            asked.append(name)
+
+        def overlay(self, text: str) -> None:
+            asked.append(json.loads(text))
+
+    monkeypatch.setattr(genai_engine.genai, "Config", Config)
+    paged = replace(folder(), paged=True)
+    genai_engine._config(paged, LoadSettings(CUDA, threads=3, cache_bytes=0, max_slots=48))
+    assert asked == [
+        str(TINY),
+        "clear",
+        "cuda",
+        {
+            "model": {"decoder": {"session_options": {"intra_op_num_threads": 3}}},
+            "engine": {"dynamic_batching": {"max_batch_size": 48}},
+        },
+    ]
