@@ -83,8 +83,10 @@ class Prompts:
     def item(self, tokens: int, new_tokens: int, schema: dict[str, Any] | None = None, before: str = "") -> Item:
         """A request with a prompt of `tokens` tokens, which begins with `before`."""
         while True:
+            # A number at the start: no two prompts share what a cache of prefixes could use.
+            start = f"{before}{self._draw.getrandbits(48)} "
             lines = "".join(self._draw.sample(self._lines, 12 + tokens // 4))
-            ids = self._tokenizer.encode(before + lines).ids[:tokens]
+            ids = self._tokenizer.encode(start + lines).ids[:tokens]
             text = self._tokenizer.decode(ids)
             if self._tokenizer.encode(text).ids == ids:
                 return Item(text, tuple(ids), new_tokens, schema)
