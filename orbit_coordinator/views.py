@@ -61,6 +61,9 @@ def run_view(run: Run, workflow: Workflow) -> runs_pb2.Run:
         attempts_lost=run.attempts_lost,
         reason=run.reason,
         retry_of=run.retry_of or "",
+        expected_late=run.expected_late and not run.ended,
+        reused=run.taken_over,
+        budget_usd=run.budget_usd or 0.0,
     )
 
 

@@ -102,6 +102,7 @@ def run(message: runs_pb2.Run) -> types.Run:
         attempts_lost=message.attempts_lost,
         reason=message.reason,
         retry_of=message.retry_of,
+        expected_late=message.expected_late,
     )
 
 

@@ -144,6 +144,8 @@ class Run:
     attempts_lost: int
     reason: str
     retry_of: str
+    #: No way is seen to end it in time with the agents that are there.
+    expected_late: bool = False
 
     @property
     def ended(self) -> bool:

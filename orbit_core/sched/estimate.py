@@ -22,7 +22,7 @@ KEYS_KEPT = 4_000
 #: What a declared time counts for, in samples.
 PRIOR_WEIGHT = 3
 #: A declared time is a typical one: the spread that is assumed of it until samples say more.
-PRIOR_SPREAD = (0.6, 1.0, 1.8)
+PRIOR_SPREAD = (0.8, 1.0, 1.5)
 #: Samples with sizes from which on duration is seen as a function of size, and the correlation that it takes.
 SIZED_FROM_SAMPLES = 12
 SIZED_FROM_CORRELATION = 0.7

@@ -16,20 +16,18 @@ from orbit_core.limits import MIB
 from orbit_core.sched import packing
 from orbit_core.sched.events import Placement, RunPaused
 from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
-from orbit_core.sched.plan import Plan
+from orbit_core.sched.plan import NEARLY, Plan
 from orbit_core.sched.price import expected_cost_usd
 from orbit_core.sched.state import Agent, Invocation, MeshState, Run
 from orbit_core.sched.workflow import Need, StepPlan
 
 #: Work that has to start within this time is not held back.
 _PRESSING_MS = 2_000
-#: Costs within this ratio count as equal.
-_NEARLY = 1.01
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round decided. `held`: work waits though some agent had room for it."""
+    """What one round decided. `held`: ready work waits, for room or for cheaper room."""
 
     placements: tuple[Placement, ...]
     pauses: tuple[RunPaused, ...]
@@ -54,7 +52,6 @@ class _Deciding:
     left: dict[str, int] | None
     placements: list[Placement] = field(default_factory=list[Placement])
     pauses: dict[str, RunPaused] = field(default_factory=dict[str, RunPaused])
-    placed: dict[str, None] = field(default_factory=dict[str, None])
     reserved: dict[str, None] = field(default_factory=dict[str, None])
     committed_usd: dict[str, float] = field(default_factory=dict[str, float])
     held: bool = False
@@ -75,43 +72,30 @@ class Placer:
         """
         self._mirror(state)
         now = _Deciding(state, plan, dict(room) if room is not None else None)
-        classes = self._order(state)
-        for work in classes:
-            self._within_plan(now, work)
-        if plan is not None:
-            for work in classes:
-                self._beyond_quota(now, plan, work)
+        for work in self._order(state):
+            self._decide(now, work)
         return Round(tuple(now.placements), tuple(now.pauses.values()), now.held)
 
     def _order(self, state: MeshState) -> list[_Class]:
         return _classes(state)
 
-    def _within_plan(self, now: _Deciding, work: _Class) -> None:
+    def _decide(self, now: _Deciding, work: _Class) -> None:
         """What has to start now goes wherever there is room; the rest goes where the plan wants it."""
+        plan = now.plan
         cost = self._costs(now, work)
-        number = now.plan.class_of(work.run.id, work.step.index) if now.plan else None
+        number = plan.class_of(work.run.id, work.step.index) if plan else None
         late = work.latest_start_ms <= now.state.now_ms + _PRESSING_MS
-        if now.plan is None or late or (number is not None and now.plan.pressing(number, now.state.now_ms)):
-            all_placed = self._place_class(now, work, cost, None)
-            if not all_placed and late:
+        if plan is None or late or (number is not None and plan.pressing(number, now.state.now_ms)):
+            if not self._place_class(now, work, cost, None) and late:
                 self._reserve(now, work, cost)
-        elif number is not None:
-            self._place_class(now, work, cost, number)
-
-    def _beyond_quota(self, now: _Deciding, plan: Plan, work: _Class) -> None:
-        """What is left takes idle room that nothing cheaper can beat."""
-        ready = now.state.ready[work.run.id].get(work.step.index, {})
-        if all(invocation_id in now.placed for invocation_id in ready):
             return
-        cost = self._costs(now, work)
-        number = plan.class_of(work.run.id, work.step.index)
-        if number is None:
-            least = min(cost.values(), default=0.0) * _NEARLY
-            cheap = {agent_id: usd for agent_id, usd in cost.items() if usd <= least}
+        if number is None:  # new since the plan: until the next one, only where nothing is cheaper
+            least = min(cost.values(), default=0.0) * NEARLY
+            cost = {agent_id: usd for agent_id, usd in cost.items() if usd <= least}
         else:
-            pools = plan.at_once(number)
-            cheap = {agent_id: usd for agent_id, usd in cost.items() if plan.picture.pool_of.get(agent_id) in pools}
-        if not self._place_class(now, work, cheap, None):
+            pools = plan.open_pools(number)
+            cost = {agent_id: usd for agent_id, usd in cost.items() if plan.picture.pool_of.get(agent_id) in pools}
+        if not self._place_class(now, work, cost, number):
             now.held = True
 
     def _costs(self, now: _Deciding, work: _Class) -> dict[str, float]:
@@ -133,14 +117,9 @@ class Placer:
         """Places what fits; whether that was all. `number`: the class whose quotas bound it."""
         run, left, plan = work.run, now.left, now.plan
         request = _request(work.step.request)
-        if plan is not None and number is not None:
-            pool_of = plan.picture.pool_of
-            cost = {i: usd for i, usd in cost.items() if i in pool_of and plan.left(number, pool_of[i]) > 0}
         if left is not None:
             cost = {agent_id: usd for agent_id, usd in cost.items() if left.get(agent_id, 0) > 0}
         for invocation_id in now.state.ready[run.id].get(work.step.index, {}):
-            if invocation_id in now.placed:
-                continue
             if run.id in now.pauses:
                 return True
             found = self._packer.place(request, cost=cost) if cost else None
@@ -152,11 +131,9 @@ class Placer:
             self._take(now, run.invocations[invocation_id], run, request, found)
             if left is not None and left[found.node_id] == 0:
                 cost = {agent_id: usd for agent_id, usd in cost.items() if agent_id != found.node_id}
-            if plan is not None and number is not None:
-                plan.spend(number, found.node_id)
-                pool = plan.picture.pool_of[found.node_id]
-                if plan.left(number, pool) <= 0:
-                    cost = {i: usd for i, usd in cost.items() if plan.picture.pool_of[i] != pool}
+            if plan is not None and number is not None and plan.spend(number, found.node_id):
+                pool_of = plan.picture.pool_of
+                cost = {i: usd for i, usd in cost.items() if pool_of[i] != pool_of[found.node_id]}
         return True
 
     def _take(
@@ -164,7 +141,6 @@ class Placer:
     ) -> None:
         self._taken[(found.node_id, invocation.id, invocation.attempt + 1)] = (request, found)
         now.placements.append(Placement(run.id, invocation.id, found.node_id, found.gpu_indices))
-        now.placed[invocation.id] = None
         if now.left is not None:
             now.left[found.node_id] -= 1
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from orbit_core.sched._plan import greedy, linear
 from orbit_core.sched._plan.observe import Demand, demand_of, demands, observe
-from orbit_core.sched._plan.picture import Picture, Pool, Schedule, WorkClass
+from orbit_core.sched._plan.picture import NEARLY, Picture, Pool, Schedule, WorkClass
 from orbit_core.sched.state import MeshState
 
-__all__ = ["PLAN_EVERY_MS", "Demand", "Picture", "Plan", "Planner", "Pool", "WorkClass", "demand_of", "solve"]
+__all__ = ["NEARLY", "PLAN_EVERY_MS", "Demand", "Picture", "Plan", "Planner", "Pool", "WorkClass", "demand_of", "solve"]
 
 #: A plan is made at least this often while work waits.
 PLAN_EVERY_MS = 1_000
@@ -24,7 +24,6 @@ PLAN_EVERY_MS = 1_000
 TIME_LIMIT_S = 0.2
 #: A run is said to be late when so many plans in a row say so; in time again after as many that do not.
 _SURE_AFTER = 3
-_NEARLY = 1.01
 
 
 @dataclass(slots=True)
@@ -50,19 +49,22 @@ class Plan:
         left_ms = self.made_ms + work.finish_ms - now_ms
         return left_ms <= min(option.duration_ms for option in work.options.values()) + self.picture.bounds_ms[1]
 
-    def left(self, number: int, pool: int) -> int:
-        return self.quotas.get((number, pool), 0)
+    def open_pools(self, number: int) -> dict[int, None]:
+        """Pools on which the class may start now."""
+        quotas = [pool for pool in self.picture.classes[number].options if self.quotas.get((number, pool), 0) > 0]
+        return dict.fromkeys([*quotas, *self.at_once(number)])
 
-    def spend(self, number: int, agent_id: str) -> None:
-        """One of the class has started on that agent."""
-        key = (number, self.picture.pool_of[agent_id])
-        if key in self.quotas:
-            self.quotas[key] -= 1
+    def spend(self, number: int, agent_id: str) -> bool:
+        """One of the class has started on that agent; whether its pool may have no more of it for now."""
+        pool = self.picture.pool_of[agent_id]
+        key = (number, pool)
+        self.quotas[key] = self.quotas.get(key, 0) - 1
+        return self.quotas[key] <= 0 and pool not in self.at_once(number)
 
     def at_once(self, number: int) -> tuple[int, ...]:
         """Pools on which the class may start beyond its quota: those where waiting can save nothing."""
         work = self.picture.classes[number]
-        most = work.least_usd * _NEARLY
+        most = work.least_usd * NEARLY
         planned = dict.fromkeys(each.pool for each in self.schedule.starts if each.work == number)
         cheap = [pool for pool, option in work.options.items() if option.cost_usd <= most]
         return tuple(pool for pool in cheap if pool in planned or not planned)
@@ -110,7 +112,7 @@ def solve(picture: Picture, time_limit_s: float | None) -> Schedule:
 
 def _has_choice(work: WorkClass) -> bool:
     costs = [option.cost_usd for option in work.options.values()]
-    return len(costs) > 1 and max(costs) > min(costs) * _NEARLY
+    return len(costs) > 1 and max(costs) > min(costs) * NEARLY
 
 
 def _plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:

@@ -74,6 +74,8 @@ def sla(run: Run, now_ms: int) -> Text:
     left_ms = run.deadline_ms - now_ms
     if left_ms < 0:
         return Text(f"missed by {span(left_ms)}", "red")
+    if run.expected_late:
+        return Text(f"{span(left_ms)} left, too little", "red")
     return Text(f"{span(left_ms)} left", "yellow" if left_ms < 0.1 * (run.deadline_ms - run.created_ms) else "")
 
 

@@ -5,9 +5,7 @@ The fallback where the solver ran out of its time, and the quick way where nothi
 
 from __future__ import annotations
 
-from orbit_core.sched._plan.picture import DIMENSIONS, Picture, Schedule, Start, WorkClass
-
-_NEARLY_USD = 1.01
+from orbit_core.sched._plan.picture import DIMENSIONS, NEARLY, Picture, Schedule, Start, WorkClass
 
 
 def schedule(picture: Picture) -> Schedule:
@@ -35,13 +33,13 @@ def _fill(picture: Picture, index: int, free: dict[tuple[int, int], list[float]]
         most = min(
             left, float(picture.pools[pool].rounds(work.need, option.duration_ms, work.finish_ms - option.reserve_ms))
         )
-        hurried = work.objective != "cost" or option.cost_usd <= work.least_usd * _NEARLY_USD
+        hurried = work.objective != "cost" or option.cost_usd <= work.least_usd * NEARLY
         for at in picture.slices if hurried else reversed(picture.slices):
             if most <= 1e-9:
                 break
             if not picture.allows(work, option, at):
                 continue
-            taken = picture.occupancy(option, at)
+            taken = picture.occupancy(work, option, at)
             amount = min([most, *(_room_for(work, free[(pool, later)], ms) for later, ms in taken)])
             if amount <= 1e-9:
                 continue

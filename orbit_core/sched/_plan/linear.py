@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from orbit_core.sched._plan.picture import DIMENSIONS, Option, Picture, Schedule, Start, WorkClass
+from orbit_core.sched._plan.picture import DIMENSIONS, NEARLY, Option, Picture, Schedule, Start, WorkClass
 from orbit_core.sched._plan.program import Program
 
 #: What being late costs, in times of the dearest attempt there is.
@@ -49,7 +49,7 @@ def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
                 entries = [(amount, 1.0), *brought(index, option, at)]
                 if whole is not None:
                     entries.append((whole, 1.0))
-                for later, ms in picture.occupancy(option, at):
+                for later, ms in picture.occupancy(work, option, at):
                     for dimension in range(DIMENSIONS):
                         if work.need[dimension] > 0 and (row := room.get((pool, later, dimension))) is not None:
                             unit = picture.pools[pool].room[dimension] * picture.length_ms(later)
@@ -75,8 +75,9 @@ def _cost(picture: Picture, work: WorkClass, option: Option, at: int, scale: flo
     if work.objective != "cost":
         ended = (picture.bounds_ms[at] + option.duration_ms) / picture.bounds_ms[-1]
         return 10.0 * ended + cost
-    if option.cost_usd <= work.least_usd * 1.01:
-        return cost + _TASTE * when * max(cost, 0.01)
+    if option.cost_usd <= work.least_usd * NEARLY:
+        urgency = min(20.0, picture.bounds_ms[-1] / max(1.0, work.finish_ms))
+        return cost + _TASTE * when * urgency * max(cost, 0.01)
     return cost * (1 - _TASTE * when)
 
 

@@ -251,9 +251,9 @@ class _Tails:
                         spread = known.p95_ms - known.mean_ms
                         self.variance[step.index] = self.variance[after.index] + spread**2
 
-    def finish_ms(self, deadline_ms: float, step: StepPlan, own: Estimate) -> float:
-        """When the step has to have ended; its own uncertainty is kept free too."""
-        spread = max(0.0, own.p95_ms - own.mean_ms)
+    def finish_ms(self, deadline_ms: float, step: StepPlan, own: Estimate, amount: float) -> float:
+        """When the step has to have ended; its own uncertainty is kept free too: that of the slowest of `amount`."""
+        spread = max(0.0, own.p95_ms - own.mean_ms) * (1.0 + 0.6 * math.log10(max(1.0, amount)))
         margin = math.sqrt(self.variance[step.index] + spread**2) + HOP_MS
         return deadline_ms - self.mean_ms[step.index] - margin
 
@@ -342,7 +342,7 @@ def _work_class(
         amount=amount,
         ready=sum(part.demand.ready.get(index, 0) for part, _ in members),
         release_ms=min(part.release[index] for part, _ in members),
-        finish_ms=first.tails.finish_ms(deadline, step, fastest),
+        finish_ms=first.tails.finish_ms(deadline, step, fastest, amount),
         options=_options(view, workflow, step, amount),
         objective=workflow.objective,
         priority=workflow.priority,

@@ -109,11 +109,17 @@ class Picture:
             work.finish_ms - option.reserve_ms + _SLACK_MS
         )
 
-    def occupancy(self, option: Option, at: int) -> list[tuple[int, float]]:
-        """Slices that an attempt started in slice `at` takes room in, with the milliseconds in each."""
+    def occupancy(self, work: WorkClass, option: Option, at: int) -> list[tuple[int, float]]:
+        """Slices that an attempt started in slice `at` takes room in, with the milliseconds in each.
+
+        The cheapest room never idles, so attempts shorter than a slice fill it like a fluid. Dear room is taken as
+        late as may be: there only whole rounds of attempts count.
+        """
         start = self.bounds_ms[at]
-        if option.duration_ms < self.length_ms(at):
-            return [(at, option.duration_ms)]
+        length = self.length_ms(at)
+        if option.duration_ms < length:
+            dear = option.cost_usd > work.least_usd * NEARLY
+            return [(at, length / int(length / option.duration_ms) if dear else option.duration_ms)]
         end = start + option.duration_ms
         found: list[tuple[int, float]] = []
         for later in range(at, len(self.bounds_ms) - 1):
@@ -130,6 +136,8 @@ class Picture:
         return max(0.0, self.pools[pool].room[dimension] * (end - start) - taken)
 
 
+#: Costs within this ratio count as equal.
+NEARLY = 1.01
 #: Rounding in sums of milliseconds.
 _SLACK_MS = 1e-6
 

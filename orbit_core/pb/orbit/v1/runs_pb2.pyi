@@ -84,7 +84,7 @@ class StepProgress(_message.Message):
     def __init__(self, step: _Optional[str] = ..., section: _Optional[str] = ..., expected: _Optional[int] = ..., waiting: _Optional[int] = ..., ready: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., skipped: _Optional[int] = ..., cancelled: _Optional[int] = ..., satellite: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "cluster", "spec_hash", "state", "sla", "created_ms", "deadline_ms", "ended_ms", "trigger", "cost_usd", "usage", "lineages_succeeded", "lineages_failed", "steps", "attempts", "attempts_lost", "reason", "retry_of", "reused", "budget_usd")
+    __slots__ = ("run_id", "cluster", "spec_hash", "state", "sla", "created_ms", "deadline_ms", "ended_ms", "trigger", "cost_usd", "usage", "lineages_succeeded", "lineages_failed", "steps", "attempts", "attempts_lost", "reason", "retry_of", "reused", "budget_usd", "expected_late")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class Run(_message.Message):
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     REUSED_FIELD_NUMBER: _ClassVar[int]
     BUDGET_USD_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_LATE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     cluster: str
     spec_hash: str
@@ -125,7 +126,8 @@ class Run(_message.Message):
     retry_of: str
     reused: int
     budget_usd: float
-    def __init__(self, run_id: _Optional[str] = ..., cluster: _Optional[str] = ..., spec_hash: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., sla: _Optional[_Union[SlaState, str]] = ..., created_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., trigger: _Optional[str] = ..., cost_usd: _Optional[float] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., lineages_succeeded: _Optional[int] = ..., lineages_failed: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepProgress, _Mapping]]] = ..., attempts: _Optional[int] = ..., attempts_lost: _Optional[int] = ..., reason: _Optional[str] = ..., retry_of: _Optional[str] = ..., reused: _Optional[int] = ..., budget_usd: _Optional[float] = ...) -> None: ...
+    expected_late: bool
+    def __init__(self, run_id: _Optional[str] = ..., cluster: _Optional[str] = ..., spec_hash: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., sla: _Optional[_Union[SlaState, str]] = ..., created_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., trigger: _Optional[str] = ..., cost_usd: _Optional[float] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., lineages_succeeded: _Optional[int] = ..., lineages_failed: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepProgress, _Mapping]]] = ..., attempts: _Optional[int] = ..., attempts_lost: _Optional[int] = ..., reason: _Optional[str] = ..., retry_of: _Optional[str] = ..., reused: _Optional[int] = ..., budget_usd: _Optional[float] = ..., expected_late: bool = ...) -> None: ...
 
 class TriggerRunRequest(_message.Message):
     __slots__ = ("cluster", "payload_json", "request_id")

@@ -1,0 +1,45 @@
+"""What an SLA is worth: the same work, once in a hurry and once not, on agents of different price."""
+
+from __future__ import annotations
+
+import pytest
+
+from tui.mesh.local import AgentPlan
+
+pytestmark = pytest.mark.e2e
+
+CLUSTER = """
+version: 0.0.1b
+cluster:
+  identifier: test/{name}
+  sla: {sla}
+  trigger: {{api-call: true}}
+  satellites:
+    - {{uses: satellite/orbit/echo, identifier: many, config: {{objects: [{{a: 1}}], copies: 8}}}}
+    - uses: satellite/orbit/sleep
+      identifier: work
+      config: {{seconds: 1}}
+      resources: {{cpu: 1}}
+"""
+
+
+async def finish(client, name: str, sla: str):
+    await client.submit(CLUSTER.format(name=name, sla=sla).encode())
+    run = await client.trigger(f"test/{name}")
+    async for seen in client.watch(run.run_id):
+        run = seen
+    agents = [result.agent_id async for result in client.results(run.run_id)]
+    return run, agents
+
+
+async def test_more_time_costs_less(start_mesh, connect):
+    cheap = AgentPlan(id="cheap", price_usd_per_hour=0.05, cpus=1, memory="2GiB")
+    dear = AgentPlan(id="dear", price_usd_per_hour=2.0, cpus=4, memory="4GiB")
+    client = connect(await start_mesh((cheap, dear)))
+    hurried, hurried_agents = await finish(client, "hurried", "7s")
+    patient, patient_agents = await finish(client, "patient", "10m")
+    assert (hurried.sla, patient.sla) == ("met", "met")
+    assert "dear" in hurried_agents, "eight seconds of work on one core do not fit into seven"
+    assert patient_agents == ["cheap"] * 8
+    assert patient.cost_usd < hurried.cost_usd / 2
+    assert patient.expected_late is False
