@@ -24,7 +24,7 @@ from typing import Final
 
 from orbit_agent.inference.errors import CorruptModelError, NoRoomError, UnknownModelError
 from orbit_agent.models.manifest import Manifest, describe, verify
-from orbit_agent.models.sources import PACKAGED_ROOT, PackagedSource, Source, parse_source
+from orbit_agent.models.sources import PACKAGED_ROOT, HuggingFaceSource, PackagedSource, Source, parse_source
 from orbit_core.errors import InvalidRequestError
 from orbit_core.ids import NAME_PATTERN
 from orbit_core.limits import GIB
@@ -184,7 +184,12 @@ class ModelStore:
 
     def _source(self, registration: Registration) -> Source:
         source = parse_source(registration.source)
-        return replace(source, root=self._packaged_root) if isinstance(source, PackagedSource) else source
+        if isinstance(source, PackagedSource):
+            return replace(source, root=self._packaged_root)
+        if isinstance(source, HuggingFaceSource) and registration.manifest is not None:
+            # Pinned: the branch that was named may have moved on since.
+            return replace(source, revision=registration.manifest.revision)
+        return source
 
     def _make_room(self, size_bytes: int, registration: Registration) -> None:
         """Evicts what was used least recently until `size_bytes` fit the limit and the disk."""

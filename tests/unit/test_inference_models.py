@@ -269,6 +269,22 @@ def test_a_hugging_face_branch_is_pinned_to_its_commit(
     assert all(call["revision"] == "c0ffee" for call in asked[1:])
 
 
+def test_a_pinned_repository_is_fetched_again_at_its_commit_though_the_branch_moved(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_folder(tmp_path / "hub")
+    asked = fake_hub(monkeypatch, tmp_path / "hub", "c0ffee")
+    store.add("m", "hf:owner/name@main")
+    store.pull("m")
+    asked.clear()
+    store.pull("m")
+    assert asked[0]["revision"] == "c0ffee"
+    store.add("m", "hf:owner/name@main")  # added anew, it is no longer pinned
+    asked.clear()
+    store.pull("m")
+    assert asked[0]["revision"] == "main"
+
+
 def test_a_repository_that_cannot_be_reached_is_a_source_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
