@@ -17,6 +17,7 @@ from orbit_core.store.keys import Keys
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_LOOK_EVERY_S = 5.0
 
 
 class Advertiser:
@@ -48,7 +49,8 @@ class Advertiser:
                 while not lost.is_set():
                     self._changed.clear()
                     await self._store.put(self._key, self._value, lease=lease.id)
-                    await _first(lost, self._changed)
+                    while not lost.is_set() and not self._changed.is_set() and await self._stands(lease.id):
+                        await _first(lost, self._changed, limit_s=_LOOK_EVERY_S)
                 log.warning("this agent's lease was lost; advertising again")
             except (StoreError, NotFoundError) as error:  # NotFoundError: the lease ended before its first use
                 log.warning("cannot advertise: %s", error)
@@ -57,6 +59,14 @@ class Advertiser:
                 if keeper is not None:
                     await keeper.close()
 
+    async def _stands(self, lease_id: int) -> bool:
+        """Whether the advertisement stands under this lease.
+
+        A write that was given up may land later, under a lease that nobody keeps any more, and go with it.
+        """
+        found = await self._store.get(self._key)
+        return found is not None and found.lease == lease_id
+
     async def withdraw(self) -> None:
         """Ends the lease, so that nobody waits for an agent that has said goodbye."""
         if self._lease_id is not None:
@@ -64,10 +74,10 @@ class Advertiser:
                 await self._store.lease_revoke(self._lease_id)
 
 
-async def _first(*events: asyncio.Event) -> None:
+async def _first(*events: asyncio.Event, limit_s: float) -> None:
     waiters = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiters, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for waiter in waiters:
             waiter.cancel()

@@ -7,7 +7,7 @@ look-up in an empty set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -51,7 +51,7 @@ def planted(name: str) -> bool:
 
 
 @contextmanager
-def plant(*names: str) -> Iterator[None]:
+def plant(*names: str) -> Generator[None, None, None]:
     """Switches plants on for a while. ValueError for a name that is not in the catalog."""
     unknown = [name for name in names if name not in CATALOG]
     if unknown:
