@@ -192,8 +192,8 @@ class Chooser:
         """The charge for idling past a bargain that needs no move, where there are several pools.
 
         The values take pools to fail by themselves and to last as the habits say; where that is too hopeful, slack
-        spent on waiting for a still better pool is missed later. The charge costs a tenth of a percent in markets
-        that are as believed, and saves a tenth of the cost in made-up ones whose pools fail together.
+        spent on waiting for a still better pool is missed later. In `bench.market` the charge costs 0.1 to 0.3 %
+        in markets like the recorded ones and up to 1.5 % in scarce ones, and saves 13 % where pools fail together.
         """
         for index, pool in enumerate(self._view.pools):
             bargain = pool.spot_usd_per_hour < _BARGAIN * pool.on_demand_usd_per_hour
