@@ -101,6 +101,7 @@ class Story:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        world.network.steady = world.etcd.steady = True
         self.manners = world.script = _Manners()
         self.runs: dict[str, str] = {}
         self.tasks: list[asyncio.Task[Any]] = []
@@ -127,7 +128,7 @@ class Story:
         for name, run_id in self.runs.items():
             what = what.replace(run_id, name)
         what = what.partition(": ")[2] if what.startswith("journal ") else what
-        return f"{float(time):6.1f}  {what}"
+        return f"{int(float(time)):4d} s  {what}"
 
     # Commands.
 

@@ -44,6 +44,8 @@ class Etcd(MemoryStore):
         self._landed = landed
         self.process = Process("etcd")
         self.down = False
+        #: Every request takes the same time, for stories.
+        self.steady = False
         #: Chances that a request takes seconds, and that its answer is lost, while a fault is on.
         self.slow = 0.0
         self.mute = 0.0
@@ -74,8 +76,8 @@ class Client(Store):
     async def _ask(self, request: Callable[[Store], Awaitable[T]], *, writes: bool) -> T:
         rng, etcd = self._rng, self._etcd
         slow = rng.random() < etcd.slow
-        there_s = rng.uniform(0.5, 4.0) if slow else rng.uniform(0.0005, 0.004)
-        back_s = rng.uniform(0.0005, 0.004)
+        there_s = rng.uniform(0.5, 4.0) if slow else 0.001 if etcd.steady else rng.uniform(0.0005, 0.004)
+        back_s = 0.001 if etcd.steady else rng.uniform(0.0005, 0.004)
         muted = rng.random() < etcd.mute
         answer: asyncio.Future[T] = self._loop.create_future()
 

@@ -102,6 +102,8 @@ class Network:
         self.loop = loop
         self.rng = rng
         self.connections: list[Connection] = []
+        #: Every message takes the same time, for stories.
+        self.steady = False
         self.cuts: list[tuple[str, str]] = []
         #: Agents whose words on attempts arrive twice, as from a stream that broke and one that followed it.
         self.repeated: set[str] = set()
@@ -109,6 +111,8 @@ class Network:
         self._sent = sent
 
     def latency_s(self) -> float:
+        if self.steady:
+            return 0.005
         return self.rng.uniform(0.0002, 0.01) if self.rng.random() < 0.95 else self.rng.uniform(0.05, 0.8)
 
     def reaches(self, source: str, target: str) -> bool:
