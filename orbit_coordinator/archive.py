@@ -18,7 +18,7 @@ from orbit_core.errors import BlobError, NotFoundError
 from orbit_core.pb.orbit.v1 import runs_pb2
 from orbit_core.sched.state import Run
 from orbit_core.sched.workflow import Workflow
-from orbit_core.store.api import Put, Store
+from orbit_core.store.api import Delete, Put, Store
 from orbit_core.store.blobs import BlobStore, read_blob
 from orbit_core.store.codec import decode, encode
 from orbit_core.store.election import Leadership
@@ -59,6 +59,17 @@ class Archive:
         result = await self._store.txn(compare=[leadership.guard()], success=[put])
         if not result.succeeded:
             raise leadership.fenced()
+
+    async def delete(self, run_id: str, leadership: Leadership) -> bool:
+        """Forgets an ended run; whether it was there. Blobs that nothing refers to any more are the store's business."""
+        key = self._keys.archived(run_id)
+        if await self._store.get(key) is None:
+            return False
+        result = await self._store.txn(compare=[leadership.guard()], success=[Delete(key)])
+        if not result.succeeded:
+            raise leadership.fenced()
+        self._read.pop(run_id, None)
+        return True
 
     async def find(self, run_id: str) -> ArchivedRun | None:
         """The summary of an ended run."""

@@ -141,6 +141,14 @@ def _failure(state: MeshState, run: Run, invocation: Invocation) -> dict[str, st
     return None
 
 
+def blobs_of(message: agents_pb2.Assignment) -> list[str]:
+    """The hashes of all pages that an assignment's objects lie in, each once."""
+    objects = [message.parent, message.payload, *(each.object for each in message.lineage)]
+    objects += [each for gathered in message.gathered for each in gathered.objects]
+    found = (each.item.page.sha256 for each in objects if each.WhichOneof("kind") == "item")
+    return list(dict.fromkeys(found))
+
+
 def object_message(address: ObjectAddress, holders: Iterable[str]) -> common_pb2.ObjectRef:
     if address.page is None:
         return common_pb2.ObjectRef(json=(address.json or "null").encode())

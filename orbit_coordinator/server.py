@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
 from orbit_coordinator.config import CoordinatorConfig
+from orbit_coordinator.copies import agent_addresses
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService, AgentService
@@ -37,10 +38,10 @@ from orbit_core.pb.orbit.v1 import (
 from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.security.vault import Vault, load_master_key
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.blobs import LocalBlobs, PeerBlobs
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.keys import Keys
-from orbit_core.store.transport import SERVER_OPTIONS, BlobService
+from orbit_core.store.transport import SERVER_OPTIONS, BlobService, fetch
 from satellites.catalog import InstalledCatalog
 
 _STOP_GRACE_S = 0.5
@@ -96,13 +97,16 @@ class Server:
 
     def _resources(self, address: str) -> Resources:
         config = self._config
-        blobs = LocalBlobs(config.data / "blobs")
+        local = LocalBlobs(config.data / "blobs")
+        # What the last leader held is read from the agents that hold it too.
+        blobs = PeerBlobs(local, fetch, lambda sha256: agent_addresses(self._store, self._keys))
         clock = SystemClock()
         return Resources(
             coordinator_id=config.id,
             address=address,
             store=self._store,
             keys=self._keys,
+            local_blobs=local,
             blobs=blobs,
             specs=SpecStore(self._store, self._keys),
             secrets=Secrets(Vault(self._store, self._keys, load_master_key(config.master_key_file))),
@@ -119,7 +123,7 @@ class Server:
         agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(access), server)
         agents_pb2_grpc.add_AgentLinkServiceServicer_to_server(AgentLinkService(access), server)
         secrets_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(access), server)
-        blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(access.resources.blobs), server)
+        blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(access.resources.local_blobs), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [module.DESCRIPTOR.services_by_name[name].full_name for module, name in _SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

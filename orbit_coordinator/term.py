@@ -11,14 +11,18 @@ import logging
 import random
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from orbit_coordinator import assignments
 from orbit_coordinator.archive import Archive
+from orbit_coordinator.copies import Push, second_copy
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.presence import Presence
 from orbit_coordinator.recovery import SnapshotParts, known_workflows, recover
+from orbit_coordinator.retries import Retries
+from orbit_coordinator.space import Space
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.streams import AgentStreams
 from orbit_coordinator.triggers import CronClock
@@ -44,13 +48,13 @@ from orbit_core.sched.model import AttemptKey, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import run_of
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.blobs import BlobStore, LocalBlobs
 from orbit_core.store.election import Leadership
 from orbit_core.store.journal import JournalWriter
 from orbit_core.store.keys import Keys
 from orbit_core.store.records import BATCH_ID_BYTES
 from orbit_core.store.snapshot import SnapshotWriter, reclaim
-from orbit_core.store.transport import BlobFetcher
+from orbit_core.store.transport import BlobFetcher, push
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +73,10 @@ class Resources:
     address: str
     store: Store
     keys: Keys
-    blobs: LocalBlobs
+    #: What lies on this machine.
+    local_blobs: LocalBlobs
+    #: The same, and behind it what agents hold.
+    blobs: BlobStore
     specs: SpecStore
     secrets: Secrets
     archive: Archive
@@ -79,6 +86,7 @@ class Resources:
     #: Draws and batch identifiers come from here; the simulation hands in a seeded one.
     rng: random.Random = field(default_factory=random.SystemRandom)
     snapshot_every_records: int = SNAPSHOT_EVERY_RECORDS
+    push: Push = push
 
 
 class Term:
@@ -113,15 +121,18 @@ class Term:
             rng=resources.rng,
         )
         self.leader.sequence = sequence
-        self._fetcher = BlobFetcher(resources.blobs, lambda: None)
+        self.retries = Retries(self.leader, resources.archive, resources.specs)
+        self._fetcher = BlobFetcher(resources.local_blobs, lambda: None)
         self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
+        self._space = Space(self.leader, resources.store, resources.keys, leadership, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
         self._parts = SnapshotParts()
         self._snapshot_at = sequence + resources.snapshot_every_records
         self._snapshots_written = 0
         self._snapshot_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()  # blobs that are known to lie here
 
     @classmethod
     async def begin(cls, resources: Resources, leadership: Leadership) -> Term:
@@ -150,6 +161,7 @@ class Term:
                 ("leader", self.leader.run()),
                 ("presence", self._presence.run()),
                 ("cron", self._insist(self._cron.run)),
+                ("space", self._insist(self._space.run)),
                 ("logs", self.resources.logs.forward(self._forward)),
                 ("lease", self._lost()),
             )
@@ -190,6 +202,8 @@ class Term:
         for run in [] if planted("ends-forgotten-on-failover") else list(self.state.runs.values()):
             if run.ended:
                 self._on_run(ArchiveRun(run.id))
+            elif run.taking_over:
+                self._spawn(self._insist(partial(self.retries.go_on, run)))
             elif run.collecting_logs and not run.logs_final:
                 self._on_run(CollectLogs(run.id))
 
@@ -218,7 +232,7 @@ class Term:
         found = self.state.invocation(key.run_id, key.invocation_id)
         if found is None or found[1].attempt != key.attempt or found[1].agent is None:
             return None
-        return assignments.build(
+        assignment = assignments.build(
             self.state,
             run,
             invocation,
@@ -228,6 +242,24 @@ class Term:
             holders=[self.resources.address],
             allow_private_addresses=self.resources.allow_private_addresses,
         )
+        await self._have(assignment)
+        return assignment
+
+    def _agent_addresses(self) -> list[str]:
+        """Where the agents that are attached serve blobs."""
+        return [stream.advertisement.address for stream in self.streams.streams.values()]
+
+    async def _have(self, assignment: agents_pb2.Assignment) -> None:
+        """Fetches the blobs that an assignment names: those of an earlier term may lie with agents only."""
+        for sha256 in assignments.blobs_of(assignment):
+            if sha256 in self._held:
+                continue
+            try:
+                await self._fetcher.ensure(sha256, self._agent_addresses())
+            except OrbitError as error:
+                log.warning("an input is not to be had: %s", error)  # the attempt says so, and is tried again
+                continue
+            self._held.add(sha256)
 
     def _fail_before_dispatch(self, key: AttemptKey, agent_id: str, error: SecretError) -> None:
         failure = Failure(error.code, str(error), retryable=False)
@@ -286,6 +318,7 @@ class Term:
             try:
                 logs = await asyncio.to_thread(self.resources.logs.content, run_id)
                 await self.resources.archive.write(run, self.state.workflow(run), logs, self.leadership)
+                await self._copy_archived(run_id)
                 break
             except FencedError:
                 return
@@ -293,6 +326,14 @@ class Term:
                 log.warning("run %s cannot be archived yet: %s", run_id, error)
                 await self.resources.clock.sleep(_RETRY_S)
         await self.leader.tell(RunArchived(run_id))
+
+    async def _copy_archived(self, run_id: str) -> None:
+        """The record of an ended run outlives this machine, where there is another one."""
+        resources = self.resources
+        archived = await resources.archive.get(run_id)
+        hashes = filter(None, (archived.record_sha256, archived.logs_sha256))
+        if not await second_copy(resources.push, resources.local_blobs, hashes, self._agent_addresses()):
+            log.warning("the record of %s lies on one machine only", run_id)
 
     # Snapshots.
 

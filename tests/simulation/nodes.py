@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,17 @@ from orbit_agent.link import LeaderFinder, Link
 from orbit_agent.outbox import Outbox
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
+from orbit_coordinator.copies import agent_addresses
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService
 from orbit_coordinator.services.runs import RunService
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.term import Resources
+from orbit_core.errors import BlobError
 from orbit_core.limits import GIB
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
+from orbit_core.store.blobs import BlobStore, PeerBlobs, read_blob
 from orbit_core.store.blobs.memory import MemoryBlobs
 from orbit_core.store.election import Candidate, Election
 from tests.simulation.virtual import NodeClock, Process
@@ -97,15 +100,17 @@ class Coordinator(Node):
             address=self.address,
             store=store,
             keys=world.keys,
-            blobs=self.blobs,  # type: ignore[arg-type]
+            local_blobs=self.blobs,  # type: ignore[arg-type]
+            blobs=(blobs := PeerBlobs(self.blobs, self._fetch, lambda sha256: agent_addresses(store, world.keys))),
             specs=SpecStore(store, world.keys),
             secrets=_NoSecrets(),  # type: ignore[arg-type]
-            archive=Archive(store, world.keys, self.blobs),
+            archive=Archive(store, world.keys, blobs),
             logs=LogStore(world.disk / self.name, self.clock),
             clock=self.clock,
             allow_private_addresses=True,
             rng=self.rng,
             snapshot_every_records=SNAPSHOT_EVERY_RECORDS,
+            push=self._push,
         )
         access = self.access = Access(resources)
         election = Election(store, world.keys, Candidate(self.name, self.address))
@@ -120,6 +125,23 @@ class Coordinator(Node):
             term = access.term
             self.world.say(f"{self.name} leads as epoch {term.leadership.epoch} after record {term.leader.sequence}")
             self.world.judge.leads(self.name, term.state, term.leader.sequence)
+
+    def _holder(self, address: str) -> Agent:
+        agent = self.world.agents.get(address.partition(":")[0])
+        if agent is None or not agent.up or not self.world.network.reaches(self.name, agent.name):
+            raise BlobError(f"{address} does not answer")
+        return agent
+
+    async def _push(self, address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:
+        await self.clock.sleep(self.world.network.latency_s())
+        agent = self._holder(address)
+        for blob in blobs:
+            agent.blobs.contents[blob.sha256] = await read_blob(local, blob.sha256)
+
+    async def _fetch(self, address: str, sha256: str) -> AsyncIterator[bytes]:
+        await self.clock.sleep(self.world.network.latency_s())
+        async for chunk in self._holder(address).blobs.open(sha256):
+            yield chunk
 
     def serve(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         return self.links.Attach(requests, None)
@@ -149,6 +171,7 @@ class Agent(Node):
 
     def __init__(self, world: World, name: str, skew_ms: int) -> None:
         super().__init__(world, name, skew_ms)
+        self.blobs = MemoryBlobs()
         self.disk_full = False
         self.not_kept: set[tuple[str, int]] = set()
         self.attempts: Attempts | None = None

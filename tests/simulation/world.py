@@ -129,6 +129,23 @@ class World:
             await asyncio.sleep(1.0)
         await asyncio.sleep(SETTLE_S)  # the last acknowledgements are on their way
         self._final(quiet)
+        if quiet:
+            await self._read_records()
+
+    async def _read_records(self) -> None:
+        """Whoever leads now can read the record of every run of which another machine that is there has a copy."""
+        leader = self.leader()
+        assert leader is not None and leader.access is not None
+        archive = leader.access.resources.archive
+        for run_id in self.accepted:
+            summary = await archive.get(run_id)
+            if any(agent.up and summary.record_sha256 in agent.blobs.contents for agent in self.agents.values()):
+                try:
+                    await self.spawn(leader.process, archive.run(run_id))
+                except OrbitError as error:
+                    self.judge.accuse(f"the record of {run_id} cannot be read: {error}")
+            elif len({agent.name for agent in self.agents.values() if agent.dead_for_good}) == 0:
+                self.say(f"the record of {run_id} lies on one machine only")
 
     def _runs(self) -> list[str]:
         return self.rng.choices(work.NAMES, k=self.rng.choice((1, 2, 3)))
