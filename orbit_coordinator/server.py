@@ -18,6 +18,7 @@ from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService, AgentService
 from orbit_coordinator.services.clusters import ClusterService
 from orbit_coordinator.services.runs import RunService
+from orbit_coordinator.services.scheduling import SchedulingService
 from orbit_coordinator.services.secrets import SecretService
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.term import Resources
@@ -32,6 +33,8 @@ from orbit_core.pb.orbit.v1 import (
     clusters_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
+    scheduling_pb2,
+    scheduling_pb2_grpc,
     secrets_pb2,
     secrets_pb2_grpc,
 )
@@ -50,6 +53,7 @@ _SERVICES = (
     (runs_pb2, "RunService"),
     (agents_pb2, "AgentService"),
     (agents_pb2, "AgentLinkService"),
+    (scheduling_pb2, "SchedulingService"),
     (secrets_pb2, "SecretService"),
     (blobs_pb2, "BlobService"),
 )
@@ -122,6 +126,7 @@ class Server:
         runs_pb2_grpc.add_RunServiceServicer_to_server(RunService(access), server)
         agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(access), server)
         agents_pb2_grpc.add_AgentLinkServiceServicer_to_server(AgentLinkService(access), server)
+        scheduling_pb2_grpc.add_SchedulingServiceServicer_to_server(SchedulingService(access, catalog), server)
         secrets_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(access), server)
         blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(access.resources.local_blobs), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -363,7 +363,8 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float) -> 
         known = view.estimate(pool, step)
         margin = max(0.0, known.p95_ms - known.mean_ms) / math.sqrt(max(1.0, amount))
         cost = expected_cost_usd(view.state.estimates, view.facts[pool], step, amount)
-        found[pool] = Option(known.mean_ms + margin, cost, again_ms if view.pools[pool].spot else 0.0)
+        reserve_ms = again_ms if view.pools[pool].spot else 0.0
+        found[pool] = Option(known.mean_ms + margin, cost, reserve_ms, known.p50_ms, known.p95_ms)
     return found
 
 

@@ -55,6 +55,8 @@ class Option:
     duration_ms: float
     cost_usd: float
     reserve_ms: float = 0.0
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

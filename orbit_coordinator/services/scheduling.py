@@ -1,0 +1,165 @@
+"""SchedulingService: what work will cost, why it is where it is, what it has cost. All of it from one estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from orbit_coordinator.compile import compile_workflow
+from orbit_coordinator.services.access import Access
+from orbit_coordinator.services.clusters import find_cluster
+from orbit_core.errors import BlobError, InvalidRequestError, NotFoundError
+from orbit_core.pb.orbit.v1 import scheduling_pb2 as pb
+from orbit_core.pb.orbit.v1 import scheduling_pb2_grpc
+from orbit_core.sched._plan.observe import can_hold
+from orbit_core.sched.explain import Elsewhere, explain
+from orbit_core.sched.model import Usage
+from orbit_core.sched.quote import Quote, quotes
+from orbit_core.sched.state import MeshState, Run
+from orbit_core.sched.workflow import Workflow
+from orbit_core.spec.catalog import Catalog
+from orbit_core.spec.diagnostics import invalid_spec
+from orbit_core.spec.loader import load
+
+
+class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
+    """Reads the present term's state and plan; changes nothing."""
+
+    def __init__(self, access: Access, catalog: Catalog) -> None:
+        self._access = access
+        self._catalog = catalog
+
+    async def Quote(self, request: pb.QuoteRequest, context: Any) -> pb.QuoteResponse:
+        term = self._access.leading()
+        workflow = await self._workflow(request)
+        found = quotes(term.state, workflow, term.leader.now_ms())
+        return pb.QuoteResponse(
+            cluster=workflow.identifier,
+            quote=_quote_view(found.quote),
+            others=[_quote_view(each) for each in found.others],
+            shortest_sla_ms=found.shortest_sla_ms or 0,
+            problems=_problems(term.state, workflow),
+        )
+
+    async def _workflow(self, request: pb.QuoteRequest) -> Workflow:
+        if not request.content:
+            if not request.cluster:
+                raise InvalidRequestError("a quote needs a cluster file, or the identifier of a cluster")
+            entry = find_cluster(self._access.leading().state.clusters, request.cluster)
+            return (await self._access.resources.specs.get(entry.spec_hash)).workflow
+        file = request.file_name or "cluster.yml"
+        loaded = load(request.content, file=file, catalog=self._catalog, vault_names=None, mode="validate")
+        if loaded.cluster is None:
+            raise invalid_spec(loaded.diagnostics)
+        return compile_workflow(loaded.cluster, self._catalog)
+
+    async def Explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:
+        term = self._access.leading()
+        run = term.state.runs.get(request.run_id)
+        if run is None:
+            raise NotFoundError(f"no run {request.run_id} goes on", remedy="`orbit status` tells how a run ended")
+        found = explain(term.state, run, term.leader.plan, term.leader.now_ms(), request.invocation_id)
+        return pb.ExplainResponse(
+            run_id=run.id,
+            expected_late=run.expected_late,
+            explanations=[
+                pb.Explanation(
+                    step=each.step,
+                    invocation_id=each.invocation_id,
+                    agent_id=each.agent_id,
+                    reason=each.reason,
+                    latest_start_ms=each.latest_start_ms,
+                    waiting=each.waiting,
+                    elsewhere=[_elsewhere_view(other) for other in each.elsewhere],
+                )
+                for each in found
+            ],
+        )
+
+    async def Cost(self, request: pb.CostRequest, context: Any) -> pb.CostResponse:
+        term = self._access.leading()
+        lines: dict[str, pb.CostLine] = {}
+        total = pb.CostLine(key="total")
+        live = list(term.state.runs.values())
+        parts = [(run, term.state.workflow(run)) for run in live if run.created_ms >= request.since_ms]
+        known = {run.id: None for run in live}
+        async for archived in self._access.resources.archive.all():
+            view = archived.view
+            if view.run_id in known or view.created_ms < request.since_ms:
+                continue
+            try:
+                run = await self._access.resources.archive.run(view.run_id)
+                workflow = (await self._access.resources.specs.get(run.spec_hash)).workflow
+            except (BlobError, NotFoundError):
+                continue  # its record is lost, and with it what its steps cost
+            parts.append((run, workflow))
+        for run, workflow in parts:
+            _add(total, run.cost_usd, run.usage, runs=1)
+            for key, cost_usd, usage in _split(run, workflow, request.by):
+                _add(lines.setdefault(key, pb.CostLine(key=key)), cost_usd, usage, runs=1)
+        ordered = sorted(lines.values(), key=lambda line: (-line.cost_usd, line.key))
+        return pb.CostResponse(lines=ordered, total=total)
+
+
+def _split(run: Run, workflow: Workflow, by: int) -> Iterator[tuple[str, float, Usage]]:
+    """A run's cost under the keys that it belongs to."""
+    if by in (pb.COST_BY_SATELLITE, pb.COST_BY_MODEL):
+        sums: dict[str, tuple[float, Usage]] = {}
+        for invocation in run.invocations.values():
+            step = workflow.steps[invocation.step]
+            key = step.satellite if by == pb.COST_BY_SATELLITE else step.model or "no model"
+            cost, usage = sums.get(key, (0.0, Usage()))
+            sums[key] = (
+                cost + invocation.cost_usd,
+                Usage(
+                    usage.duration_ms + invocation.usage.duration_ms,
+                    usage.input_tokens + invocation.usage.input_tokens,
+                    usage.output_tokens + invocation.usage.output_tokens,
+                ),
+            )
+        yield from ((key, cost, usage) for key, (cost, usage) in sums.items())
+    elif by == pb.COST_BY_PROJECT:
+        yield run.cluster.partition("/")[0], run.cost_usd, run.usage
+    elif by == pb.COST_BY_DAY:
+        yield datetime.fromtimestamp(run.created_ms / 1000, UTC).date().isoformat(), run.cost_usd, run.usage
+    else:
+        yield run.id, run.cost_usd, run.usage
+
+
+def _add(line: pb.CostLine, cost_usd: float, usage: Usage, *, runs: int) -> None:
+    line.runs += runs
+    line.cost_usd += cost_usd
+    line.input_tokens += usage.input_tokens
+    line.output_tokens += usage.output_tokens
+    line.duration_ms += usage.duration_ms
+    line.tokens_per_usd = (line.input_tokens + line.output_tokens) / line.cost_usd if line.cost_usd else 0.0
+
+
+def _problems(state: MeshState, workflow: Workflow) -> list[str]:
+    agents = [agent.facts for agent in state.agents.values()]
+    return [
+        f"{step.identifier}: no agent has {step.satellite} and room for it"
+        for step in workflow.steps
+        if not any(can_hold(facts, step) for facts in agents)
+    ]
+
+
+def _quote_view(quote: Quote) -> pb.QuotedSla:
+    return pb.QuotedSla(
+        sla_ms=quote.sla_ms,
+        feasible=quote.feasible,
+        cost_usd=quote.cost_usd,
+        p50_finish_ms=quote.p50_finish_ms,
+        p95_finish_ms=quote.p95_finish_ms,
+    )
+
+
+def _elsewhere_view(other: Elsewhere) -> pb.Elsewhere:
+    return pb.Elsewhere(
+        agent_ids=other.agent_ids,
+        price_usd_per_hour=other.price_usd_per_hour,
+        cost_usd=other.cost_usd,
+        duration_ms=other.duration_ms,
+        reason=other.reason,
+    )

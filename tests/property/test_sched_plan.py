@@ -1,0 +1,74 @@
+"""Plans, for any picture: no room is given twice, nothing is lost, and more time is never dearer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orbit_core.sched._plan import greedy, linear
+from orbit_core.sched._plan.picture import Option, Picture, Pool, Schedule, WorkClass
+from orbit_core.sched.quote import Quote, never_dearer
+
+BOUNDS = (0.0, 2_000.0, 10_000.0, 60_000.0, 300_000.0)
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> Picture:
+    pools = []
+    for number in range(draw(st.integers(1, 3))):
+        agents = draw(st.integers(1, 4))
+        each = (4000.0, 8192.0, 0.0, 100.0)
+        busy = tuple((float(left), (1000.0, 512.0, 0.0, 1.0)) for left in draw(st.lists(st.integers(1, 90_000))))[:4]
+        whole = (agents * each[0], agents * each[1], 0.0, agents * each[3])
+        pools.append(Pool(tuple(f"a{number}-{n}" for n in range(agents)), whole, each, busy))
+    classes = []
+    for number in range(draw(st.integers(1, 4))):
+        options = {
+            pool: Option(float(draw(st.integers(100, 100_000))), draw(st.floats(0.0, 1.0)))
+            for pool in range(len(pools))
+        }
+        need = (float(draw(st.sampled_from([250, 1000, 4000]))), 512.0, 0.0, 1.0)
+        amount = float(draw(st.integers(1, 60)))
+        finish = draw(st.sampled_from(BOUNDS[1:]))
+        classes.append(WorkClass(f"c{number}", need, amount, int(amount), 0.0, finish, options))
+    return Picture(tuple(pools), tuple(classes), BOUNDS)
+
+
+def check(picture: Picture, schedule: Schedule) -> None:
+    taken: defaultdict[tuple[int, int, int], float] = defaultdict(float)
+    started: defaultdict[int, float] = defaultdict(float)
+    for each in schedule.starts:
+        work = picture.classes[each.work]
+        option = work.options[each.pool]
+        assert picture.allows(work, option, each.at)
+        started[each.work] += each.amount
+        for later, ms in picture.occupancy(work, option, each.at):
+            for dimension in range(4):
+                taken[(each.pool, later, dimension)] += each.amount * work.need[dimension] * ms
+    for (pool, at, dimension), amount in taken.items():
+        free = picture.free(pool, at, dimension)
+        assert amount <= free + 1e-4 * picture.pools[pool].room[dimension] * picture.length_ms(at) + 1e-3
+    for number, work in enumerate(picture.classes):
+        assert abs(started[number] + schedule.late.get(number, 0.0) - work.amount) < 1e-2
+
+
+@given(pictures())
+@settings(max_examples=60)
+def test_no_plan_gives_room_twice_or_loses_work(picture: Picture) -> None:
+    check(picture, greedy.schedule(picture))
+    solved = linear.schedule(picture, None)
+    assert solved is not None
+    check(picture, solved)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), min_size=1, max_size=10))
+def test_a_longer_sla_is_never_dearer(found: list[tuple[bool, float]]) -> None:
+    asked = [Quote(1000 * (at + 1), feasible, cost, 1, 1) for at, (feasible, cost) in enumerate(found)]
+    kept = never_dearer(asked)
+    assert [each.sla_ms for each in kept] == [each.sla_ms for each in asked]
+    least = float("inf")
+    for each in kept:
+        assert each.cost_usd <= least
+        least = each.cost_usd if each.feasible else least
