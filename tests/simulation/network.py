@@ -96,7 +96,6 @@ class Network:
         self,
         loop: VirtualLoop,
         rng: random.Random,
-        say: Callable[[str], None],
         sent: Callable[[str, agents_pb2.AgentCommand], None],
     ) -> None:
         self.loop = loop
@@ -107,7 +106,6 @@ class Network:
         self.cuts: list[tuple[str, str]] = []
         #: Agents whose words on attempts arrive twice, as from a stream that broke and one that followed it.
         self.repeated: set[str] = set()
-        self._say = say
         self._sent = sent
 
     def latency_s(self) -> float:

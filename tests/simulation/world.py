@@ -73,12 +73,11 @@ class World:
         self.history: list[str] = []
         self.script = work.Script(seed, poison=0.0 if calm else self.rng.choice((0.0, 0.0, 0.08)))
         specs = {name: work.cluster(name) for name in work.NAMES}
-        self.spec_hashes: dict[str, str] = {}
         self.judge = Judge(self.keys, {}, self.say, self.loop.time)
         self._specs = specs
         truth = NodeClock(self.loop, began_ms=self.BEGAN_MS, skew_ms=0)
         self.etcd = Etcd(truth, self.judge.landed, quota_bytes=64 * MIB)
-        self.network = Network(self.loop, random.Random(f"{seed}/network"), self.say, self.judge.sent)
+        self.network = Network(self.loop, random.Random(f"{seed}/network"), self.judge.sent)
         skews = [0] * 6 if calm else [self._skew_ms() for _ in range(6)]
         self.coordinators = {n: Coordinator(self, n, skews[i]) for i, n in enumerate(COORDINATORS)}
         self.agents = {n: Agent(self, n, skews[3 + i]) for i, n in enumerate(AGENTS)}
