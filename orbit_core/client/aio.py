@@ -19,6 +19,7 @@ from orbit_core.client import _convert
 from orbit_core.client._resuming import GivenLogs, GivenResults
 from orbit_core.client._routing import OnWait, Patience, Router
 from orbit_core.client.context import parse_addresses, resolve_addresses
+from orbit_core.client.scheduling import SchedulingCalls
 from orbit_core.client.types import (
     Agent,
     Cluster,
@@ -43,7 +44,7 @@ from orbit_core.pb.orbit.v1 import runs_pb2 as runs_pb
 from orbit_core.pb.orbit.v1 import secrets_pb2 as secrets_pb
 
 
-class OrbitClient:
+class OrbitClient(SchedulingCalls):
     """A client of one mesh, for one event loop; `async with` closes it.
 
     `addresses`: coordinators, as `"host:port"`, several with commas or in a sequence; None asks `ORBIT_ADDRESS` and

@@ -43,3 +43,16 @@ async def test_more_time_costs_less(start_mesh, connect):
     assert patient_agents == ["cheap"] * 8
     assert patient.cost_usd < hurried.cost_usd / 2
     assert patient.expected_late is False
+    await quotes_and_costs_agree(client)
+
+
+async def quotes_and_costs_agree(client):
+    found = await client.quote(cluster="test/patient")
+    assert found.quote.feasible
+    assert not found.problems
+    costs = [each.cost_usd for each in found.others]
+    assert costs == sorted(costs, reverse=True), "a longer SLA is never dearer"
+    *lines, total = await client.cost("satellite")
+    assert {line.key for line in lines} == {"satellite/orbit/echo", "satellite/orbit/sleep"}
+    assert total.runs == 2
+    assert abs(sum(line.cost_usd for line in lines) - total.cost_usd) < 1e-9

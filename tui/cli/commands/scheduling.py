@@ -1,0 +1,86 @@
+"""`orbit quote`, `orbit explain`, `orbit cost`: what work will cost, why it is where it is, what it has cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+from rich.table import Table
+
+from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotation
+from tui.cli.commands.files import read
+from tui.cli.output import emit
+from tui.cli.session import Session, mesh_command, newest_run, output_options
+from tui.cli.words import money, span
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@output_options("table", "json", "yaml")
+@mesh_command
+async def quote(session: Session, file: Path) -> None:
+    """What a run of a cluster file would cost and when it would end, also with other SLAs. Stores nothing."""
+    content, _ = read(file)
+    async with session.client() as client:
+        found = await client.quote(content)
+    for problem in found.problems:
+        session.note(problem, "yellow")
+    emit(session, found, table=_quotation, name=lambda each: each.cluster)
+
+
+@click.command()
+@click.argument("run_id", required=False, metavar="[RUN]")
+@click.option("--invocation", default="", help="One invocation only.")
+@output_options("table", "json", "yaml")
+@mesh_command
+async def explain(session: Session, run_id: str | None, invocation: str) -> None:
+    """Why a run's work is where it is, why it waits, what it would cost elsewhere. Without RUN: the newest."""
+    async with session.client() as client:
+        found = await client.explain(await newest_run(client, run_id), invocation_id=invocation)
+    emit(session, list(found), table=_explanations, name=lambda each: each.invocation_id)
+
+
+@click.command()
+@click.option("--by", type=click.Choice(["run", "satellite", "model", "project", "day"]), default="run")
+@output_options("table", "json", "yaml")
+@mesh_command
+async def cost(session: Session, by: str) -> None:
+    """What runs have cost, by run, satellite, model, project or day; tokens for a dollar."""
+    async with session.client() as client:
+        found = await client.cost(cast(CostKey, by))
+    emit(session, list(found), table=_costs, name=lambda each: each.key)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _quotation(found: Quotation) -> Table:
+    table = _table("SLA", "KEPT", "COST", "ENDS (MIDDLE)", "ENDS (95 %)")
+    slas = {each.sla_ms: each for each in (*found.others, found.quote)}
+    for each in (slas[sla] for sla in sorted(slas)):
+        name = span(each.sla_ms) + (" (asked)" if each.sla_ms == found.quote.sla_ms else "")
+        kept = "yes" if each.feasible else "no"
+        table.add_row(name, kept, money(each.cost_usd), span(each.p50_finish_ms), span(each.p95_finish_ms))
+    return table
+
+
+def _explanations(found: list[Explanation]) -> Table:
+    table = _table("STEP", "WAITING", "WHY", "ELSEWHERE")
+    table.columns[2].overflow = "fold"
+    for each in found:
+        others = "; ".join(f"{', '.join(o.agent_ids)} {money(o.cost_usd)} ({o.reason})" for o in each.elsewhere)
+        table.add_row(each.step, str(each.waiting), each.reason, others)
+    return table
+
+
+def _costs(found: list[CostLine]) -> Table:
+    table = _table("WHAT", "RUNS", "COST", "TOKENS", "TOKENS A DOLLAR")
+    for each in found:
+        tokens = each.input_tokens + each.output_tokens
+        table.add_row(each.key, str(each.runs), money(each.cost_usd), f"{tokens:,}", f"{each.tokens_per_usd:,.0f}")
+    return table
