@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from orbit_core.client._routing import OnWait, Patience
 from orbit_core.client.aio import OrbitClient
+from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotation
 from orbit_core.client.types import (
     Agent,
     Cluster,
@@ -124,6 +125,15 @@ class SyncOrbitClient:
 
     def delete_secret(self, cluster: str, name: str) -> bool:
         return self._wait(self._client.delete_secret(cluster, name))
+
+    def quote(self, file: str | Path | bytes | None = None, *, cluster: str = "") -> Quotation:
+        return self._wait(self._client.quote(file, cluster=cluster))
+
+    def explain(self, run_id: str, *, invocation_id: str = "") -> tuple[Explanation, ...]:
+        return self._wait(self._client.explain(run_id, invocation_id=invocation_id))
+
+    def cost(self, by: CostKey = "run", *, since_ms: int = 0) -> tuple[CostLine, ...]:
+        return self._wait(self._client.cost(by, since_ms=since_ms))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

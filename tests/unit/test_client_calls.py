@@ -199,4 +199,5 @@ def test_the_public_surface() -> None:
     assert methods == {
         *("validate", "submit", "clusters", "cluster", "trigger", "run", "runs", "watch", "results", "logs"),
         *("invocations", "cancel", "agents", "drain", "mesh", "set_secret", "secrets", "delete_secret", "close"),
+        *("quote", "explain", "cost"),
     }
