@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from tools.demo_model.prompts import TURN_END, conversation, instruction
 from tui.demo.reports import TRAIN, layout_names, make_report
-from tui.demo.reports.names import LEGAL_FORMS
+from tui.demo.reports.facts import name_parts
+from tui.demo.reports.names import LEGAL_FORMS, person_name
 from tui.demo.reports.phrases import LABELS, LOSS_LABELS, MARGIN_LABELS
 
 _PLAIN_WORDS = (
@@ -90,10 +91,26 @@ def roughened(text: str, keep: str, rng: Random) -> str:
         word = match.group()
         if word.lower() in kept or word in kept or rng.random() >= share:
             return word
-        coined = "".join(rng.choices(_LETTERS, _LETTER_WEIGHTS, k=max(2, len(word) + rng.randint(-2, 2))))
+        coined = _unknown_word(rng, max(2, len(word) + rng.randint(-2, 2)))
         return coined.capitalize() if word[0].isupper() else coined
 
     return re.sub(r"(?<![\w&.-])[A-Za-z]{2,}(?![\w&-])", replace, text)
+
+
+def padded(text: str, rng: Random) -> str:
+    """The text with sentences of unknown words between its own: unseen reports speak of anything, and are longer."""
+    lines = text.split("\n")
+    for index in range(len(lines), 0, -1):
+        if (index == len(lines) or lines[index - 1].endswith(".")) and rng.random() < 0.4:
+            words = [_unknown_word(rng, rng.randint(2, 9)) for _ in range(rng.randint(4, 14))]
+            if rng.random() < 0.3:
+                words[-2] = f"{rng.randint(2, 9_999):,}"
+            lines.insert(index, " ".join(words).capitalize() + ".")
+    return "\n".join(lines)
+
+
+def _unknown_word(rng: Random, letters: int) -> str:
+    return "".join(rng.choices(_LETTERS, _LETTER_WEIGHTS, k=letters))
 
 
 def renamed(text: str, answer: str, company: str, rng: Random) -> tuple[str, str]:
@@ -108,6 +125,13 @@ def renamed(text: str, answer: str, company: str, rng: Random) -> tuple[str, str
         coined = _coined(rng)
         text, answer = re.sub(pattern, coined, text), re.sub(pattern, coined, answer)
     return text, answer
+
+
+def _about_somebody(rng: Random) -> str:
+    """A line above the report that names a person: not every name at the top is the company's."""
+    name = person_name(rng, name_parts(TRAIN)) if rng.random() < 0.5 else f"{_coined(rng)} {_coined(rng)}"
+    word = rng.choice(("Author", "By", "Prepared by", "Editor", _unknown_word(rng, 4).capitalize()))
+    return f"{word}{rng.choice((': ', ' ', ' - '))}{name}"
 
 
 def _coined(rng: Random) -> str:
@@ -134,10 +158,12 @@ class Samples:
         layout = rng.choice(EASY_LAYOUTS if easy else self._layouts)
         report = make_report(number, seed=self._seed, split=TRAIN, layout=layout)
         text, answer, company = as_read(report.text, rng), report.answer, report.facts.company
-        if rng.random() < 0.4:
-            text = roughened(text, company, rng)
-        if rng.random() < 0.6:
+        if rng.random() < 0.5:
+            text = padded(roughened(text, company, rng), rng)
+        if rng.random() < 0.8:
             text, answer = renamed(text, answer, company, rng)
+        if rng.random() < 0.2:
+            text = f"{_about_somebody(rng)}\n{text}"
         return encode(self._tokenizer, instruction(rng), text, answer)
 
     def batches(self, size: int, easy_until: int, first: int = 0) -> Iterator[Batch]:

@@ -55,7 +55,7 @@ class Style:
     def money(self, value: Decimal) -> str:
         """The size of an amount in running text; the sentence says whether it is a loss: `$1,234.5 million`."""
         size = abs(value)
-        if self.billions and size >= 1000 and size == size.to_integral_value():
+        if self.billions and size >= 1000 and size.as_tuple().exponent == 0:
             return f"{self.currency}{size / 1000:.3f}{_BILLIONS[self.million]}"
         return f"{self.currency}{size:,}{self.million}"
 
