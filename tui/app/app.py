@@ -1,0 +1,108 @@
+"""`OrbitApp`: holds the model, the feed and the screens together. What they know and draw is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final, Protocol, runtime_checkable
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from orbit_core.client import Run
+from orbit_core.errors import OrbitError, PreconditionError
+from tui.app.feed import Feed, MeshClient
+from tui.app.model.mesh import MeshModel, Notice
+from tui.app.model.messages import MeshMessage, RunChanged
+from tui.app.palette import ScreenCommands
+from tui.app.screens.mesh_screen import MeshScreen
+from tui.app.screens.overview import Overview
+from tui.app.screens.run import RunScreen
+
+#: What has changed is drawn at most this often; countdowns move once a second.
+_DRAW_S: Final = 0.2
+_COUNTDOWN_S: Final = 1.0
+_NOTICE_S: Final = {"information": 4.0, "warning": 8.0, "error": 12.0}
+
+
+@runtime_checkable
+class RetryingClient(Protocol):
+    """A client that can retry runs."""
+
+    async def retry(self, run_id: str) -> Run: ...
+
+
+class OrbitApp(App[None]):
+    """`run_id`: begin at this run's page."""
+
+    TITLE = "orbit"
+    CSS_PATH = "orbit.tcss"
+    COMMANDS = App.COMMANDS | {ScreenCommands}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True, system=True),
+    ]
+
+    def __init__(self, client: MeshClient, feed: Feed, *, run_id: str = "", now_ms: Callable[[], int]) -> None:
+        super().__init__()
+        self.client = client
+        self.feed = feed
+        self.now_ms = now_ms
+        self.model = MeshModel()
+        self.changed = False
+        self._run_id = run_id
+
+    @property
+    def retries(self) -> bool:
+        return isinstance(self.client, RetryingClient)
+
+    async def retry(self, run_id: str) -> Run:
+        if not isinstance(self.client, RetryingClient):
+            raise PreconditionError("this client cannot retry")
+        return await self.client.retry(run_id)
+
+    def on_mount(self) -> None:
+        self.push_screen(Overview())
+        if self._run_id:
+            self.open_run(self._run_id)
+        self.set_interval(_DRAW_S, self._draw_changes)
+        self.set_interval(_COUNTDOWN_S, self._draw)
+        self.run_worker(self.feed.follow_mesh(self.hear), group="mesh")
+
+    def hear(self, message: MeshMessage) -> None:
+        for notice in self.model.apply(message):
+            self._notify(notice)
+        self.changed = True
+
+    def tell_run(self, run: Run) -> None:
+        """A run as a call gave it, before the watch says so."""
+        self.hear(RunChanged(run))
+        self._draw()
+
+    def tell_error(self, what: str, error: OrbitError) -> None:
+        self._notify(Notice("error", f"{what}: {error}"))
+
+    def open_run(self, run_id: str) -> None:
+        """The run's page in place of another one, above the overview."""
+        if isinstance(self.screen, RunScreen):
+            self.switch_screen(RunScreen(run_id))
+        else:
+            self.push_screen(RunScreen(run_id))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand("Theme", "Colours: dark, light and others", self.action_change_theme)
+        if screen.query("HelpPanel"):
+            yield SystemCommand("Hide keys", "Hide the list of keys", self.action_hide_help_panel)
+        else:
+            yield SystemCommand("Keys", "Show every key of this screen", self.action_show_help_panel)
+
+    def _notify(self, notice: Notice) -> None:
+        self.notify(notice.text, severity=notice.severity, timeout=_NOTICE_S[notice.severity], markup=False)
+
+    def _draw_changes(self) -> None:
+        if self.changed:
+            self._draw()
+
+    def _draw(self) -> None:
+        if isinstance(self.screen, MeshScreen) and self.screen.is_mounted:
+            self.changed = False
+            self.screen.show_model()

@@ -1,0 +1,1 @@
+"""What fills the terminal: widgets arranged, keys turned into calls. One screen a file."""

@@ -1,0 +1,131 @@
+"""`RunScreen`: one run: its graph and fan-out, what failed, what it logs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Footer, Static, TabbedContent, TabPane
+
+from orbit_core.client import Run
+from tui.app.model.messages import LogsSeen, PageMessage, RunChanged
+from tui.app.model.page import RunPage
+from tui.app.screens.detail import of_failure
+from tui.app.screens.mesh_screen import MeshScreen
+from tui.app.widgets.failures_table import FailuresTable
+from tui.app.widgets.log_view import LogView
+from tui.app.widgets.mesh_bar import MeshBar
+from tui.app.widgets.run_head import RunHead
+from tui.app.widgets.steps_table import StepsTable
+
+
+class RunScreen(MeshScreen):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back"),
+        Binding("enter", "open", "Open", priority=True, tooltip="This step only, or all of this error"),
+        Binding("1", "focus_pane('steps')", "Steps", show=False),
+        Binding("2", "focus_pane('failures')", "Failures"),
+        Binding("3", "focus_pane('logs')", "Logs"),
+        Binding("q", "app.quit", "Quit"),
+    ]
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.page = RunPage(run_id)
+
+    def compose(self) -> ComposeResult:
+        yield MeshBar(id="mesh")
+        yield RunHead(id="head")
+        yield StepsTable(id="steps")
+        with TabbedContent(id="below", initial="failures-pane"):
+            with TabPane("Failures", id="failures-pane"):
+                yield FailuresTable(id="failures")
+                yield Static(id="no-failures", classes="nothing", markup=False)
+            with TabPane("Logs", id="logs-pane"):
+                yield LogView(id="logs")
+        yield Footer(show_command_palette=True)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one(StepsTable).focus()
+        self.run_worker(self.orbit.feed.follow_run(self.page.run_id, self.hear), group="page")
+
+    @property
+    def selected_run(self) -> Run | None:
+        return self.page.run
+
+    def hear(self, message: PageMessage) -> None:
+        self.page.apply(message)
+        match message:
+            case RunChanged(run):
+                self.orbit.hear(RunChanged(run))
+            case LogsSeen(records):
+                self.query_one(LogView).add(filter(self.page.shows, records))
+            case _:
+                pass
+        self.orbit.changed = True
+
+    def show_model(self) -> None:
+        page = self.page
+        cluster = f" of {page.run.cluster}" if page.run else ""
+        head, steps = self.query_one(RunHead), self.query_one(StepsTable)
+        head.border_title = f"{page.run_id}{cluster}"
+        head.show(page, self.orbit.now_ms())
+        steps.show(page.steps, page.step)
+        steps.border_title = "steps"
+        steps.border_subtitle = f"below: only {page.step}" if page.step else ""
+        self._show_failures()
+        super().show_model()
+
+    def _show_failures(self) -> None:
+        page, table = self.page, self.query_one(FailuresTable)
+        shown = page.shown_failures
+        table.show(shown)
+        table.display = bool(shown)
+        nothing = self.query_one("#no-failures", Static)
+        nothing.display = not shown
+        nothing.update(_no_failures(page))
+        count = f"{len(shown)}{'+' if page.more_failures else ''}"
+        self.query_one(TabbedContent).get_tab("failures-pane").label = f"Failures {count}" if shown else "Failures"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "open":
+            return bool(self._focused_row())
+        return super().check_action(action, parameters)
+
+    def _focused_row(self) -> str:
+        focused = self.focused
+        return focused.selected if isinstance(focused, (StepsTable, FailuresTable)) else ""
+
+    def action_open(self) -> None:
+        row = self._focused_row()
+        if isinstance(self.focused, FailuresTable):
+            failed = next(each for each in self.page.shown_failures if each.invocation_id == row)
+            self.app.push_screen(of_failure(failed))
+            return
+        self.page.look_at(row.partition("/")[2])
+        logs = self.query_one(LogView)
+        logs.clear()
+        logs.add(filter(self.page.shows, self.page.logs))
+        self.show_model()
+
+    def action_focus_pane(self, pane: str) -> None:
+        if pane != "steps":
+            self.query_one(TabbedContent).active = f"{pane}-pane"
+        self.query_one(f"#{pane}").focus()
+
+    def action_back(self) -> None:
+        self.app.pop_screen()
+
+    def on_descendant_focus(self) -> None:
+        self.refresh_bindings()
+
+
+def _no_failures(page: RunPage) -> str:
+    if page.failures is None:
+        return ""
+    of_step = f" of {page.step}" if page.step else ""
+    if page.run is not None and page.run.ended:
+        return f"No lineage{of_step} failed."
+    return f"No lineage{of_step} has failed so far."

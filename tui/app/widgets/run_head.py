@@ -1,0 +1,55 @@
+"""`RunHead`: what a run is, how it stands against its SLA, what it has cost. Three lines at most."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Static
+
+from orbit_core.client import Run
+from tui.app.model.page import RunPage
+from tui.app.widgets.cells import share_done, sla, state
+from tui.cli.words import money, plural, span
+
+
+class RunHead(Static):
+    def show(self, page: RunPage, now_ms: int) -> None:
+        if page.run is None:
+            self.update(Text(page.refused or f"asking for {page.run_id} …", "red" if page.refused else "dim"))
+            return
+        lines = [_standing(page.run, now_ms), _work(page.run)]
+        if page.refused:
+            lines.append(Text(f"not up to date: {page.refused}", "yellow"))
+        elif page.run.reason:
+            lines.append(Text(page.run.reason, "yellow"))
+        elif page.run.retry_of:
+            lines.append(Text(f"retry of {page.run.retry_of}", "dim"))
+        for line in lines:
+            line.truncate(max(1, self.size.width), overflow="ellipsis")
+        self.update(Text("\n").join(lines))
+
+
+def _standing(run: Run, now_ms: int) -> Text:
+    took_ms = (run.ended_ms or now_ms) - run.created_ms
+    allowed_ms = run.deadline_ms - run.created_ms
+    main = [step for step in run.steps if step.section == "main"]
+    return Text.assemble(
+        state(run.state),
+        f" {share_done(main):.0%}", ("  ·  ", "dim"),
+        "SLA ", sla(run, now_ms), (f" ({span(took_ms)} of {span(allowed_ms)})", "dim"), ("  ·  ", "dim"),
+        (money(run.cost_usd), "bold"), "" if run.ended else " so far",
+    )  # fmt: skip
+
+
+def _work(run: Run) -> Text:
+    text = Text(f"{plural(run.lineages_succeeded, 'lineage')} ended well")
+    if run.lineages_failed:
+        text.append(", ").append(f"{run.lineages_failed} failed", "red")
+    text.append("  ·  ", "dim").append(plural(run.attempts, "attempt"))
+    if run.attempts_lost:
+        text.append(f", {run.attempts_lost} lost or handed back")
+    tokens = run.usage.input_tokens + run.usage.output_tokens
+    if tokens:
+        text.append("  ·  ", "dim").append(f"{tokens:,} tokens")
+        if run.cost_usd:
+            text.append(f", {tokens / run.cost_usd:,.0f} a dollar")
+    return text
