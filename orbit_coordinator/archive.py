@@ -61,7 +61,7 @@ class Archive:
             raise leadership.fenced()
 
     async def delete(self, run_id: str, leadership: Leadership) -> bool:
-        """Forgets an ended run; whether it was there. Blobs that nothing refers to any more are the store's business."""
+        """Forgets the summary of an ended run; whether it was there. Its blobs stay where they are."""
         key = self._keys.archived(run_id)
         if await self._store.get(key) is None:
             return False

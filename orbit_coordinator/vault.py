@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orbit_core.errors import FieldViolation, InvalidRequestError
+from orbit_core.ids import NAME_PATTERN
 from orbit_core.pb.orbit.v1 import secrets_pb2
 from orbit_core.security.vault import Vault
 from orbit_core.spec.models import Cluster, Step
@@ -51,6 +52,13 @@ class Secrets:
                 if info.cluster == name
             )
         return found
+
+    async def rotate(self, project: str) -> str:
+        """Gives the project a new key and seals its secrets under it; the key's identifier."""
+        if not NAME_PATTERN.fullmatch(project):
+            violation = FieldViolation("project", "expected a project's name")
+            raise InvalidRequestError(f"{project!r} does not name a project", violations=[violation])
+        return await self._vault.rotate(project)
 
     async def delete(self, cluster: str, secret: str) -> bool:
         """Whether it was there."""

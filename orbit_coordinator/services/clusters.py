@@ -9,10 +9,10 @@ import yaml
 
 from orbit_coordinator.compile import compile_workflow
 from orbit_coordinator.services.access import Access, page
-from orbit_core.errors import InvalidRequestError, NotFoundError
+from orbit_core.errors import InvalidRequestError, NotFoundError, PreconditionError
 from orbit_core.limits import PAGE_DEFAULT, PAGE_MAX, SPEC_MAX_BYTES
 from orbit_core.pb.orbit.v1 import clusters_pb2, clusters_pb2_grpc
-from orbit_core.sched.events import ClusterSubmitted
+from orbit_core.sched.events import ClusterDeleted, ClusterEnabled, ClusterSubmitted
 from orbit_core.sched.state import ClusterEntry
 from orbit_core.spec.catalog import Catalog
 from orbit_core.spec.cron import next_after
@@ -97,6 +97,54 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         views = [cluster_view((await specs.get(entry.spec_hash)).cluster, entry) for entry in found]
         return clusters_pb2.ListClustersResponse(clusters=views, next_page_token=token)
 
+    async def SetClusterEnabled(
+        self, request: clusters_pb2.SetClusterEnabledRequest, context: Any
+    ) -> clusters_pb2.SetClusterEnabledResponse:
+        term = self._access.leading()
+        entry = find_cluster(term.state.clusters, request.identifier)
+        await term.leader.tell(ClusterEnabled(entry.identifier, request.enabled))
+        return clusters_pb2.SetClusterEnabledResponse(cluster=await self._view(entry))
+
+    async def DeleteCluster(
+        self, request: clusters_pb2.DeleteClusterRequest, context: Any
+    ) -> clusters_pb2.DeleteClusterResponse:
+        term = self._access.leading()
+        identifier = request.identifier.removeprefix("cluster/")
+        if identifier not in term.state.clusters:
+            return clusters_pb2.DeleteClusterResponse(deleted=False)
+        under_way = [run.id for run in term.state.runs.values() if run.cluster == identifier and not run.ended]
+        if under_way:
+            raise PreconditionError(
+                f"{identifier} has {len(under_way)} runs under way, {under_way[0]} among them",
+                remedy=f"`orbit disable {identifier}`, then wait for its runs or cancel them",
+            )
+        await term.leader.tell(ClusterDeleted(identifier))
+        return clusters_pb2.DeleteClusterResponse(deleted=True)
+
+    async def ListClusterVersions(
+        self, request: clusters_pb2.ListClusterVersionsRequest, context: Any
+    ) -> clusters_pb2.ListClusterVersionsResponse:
+        entry = find_cluster(self._access.leading().state.clusters, request.identifier)
+        current = clusters_pb2.ClusterVersion(spec_hash=entry.spec_hash, submitted_ms=entry.submitted_ms, current=True)
+        earlier = [
+            clusters_pb2.ClusterVersion(spec_hash=each.spec_hash, submitted_ms=each.submitted_ms)
+            for each in reversed(entry.earlier)
+        ]
+        return clusters_pb2.ListClusterVersionsResponse(versions=[current, *earlier])
+
+    async def RollBackCluster(
+        self, request: clusters_pb2.RollBackClusterRequest, context: Any
+    ) -> clusters_pb2.RollBackClusterResponse:
+        term = self._access.leading()
+        entry = find_cluster(term.state.clusters, request.identifier)
+        spec = await self._access.resources.specs.get(_earlier_version(entry, request.spec_hash))
+        term.state.workflows[spec.spec_hash] = spec.workflow
+        await term.leader.tell(ClusterSubmitted(entry.identifier, spec.spec_hash))
+        return clusters_pb2.RollBackClusterResponse(cluster=await self._view(entry))
+
+    async def _view(self, entry: ClusterEntry) -> clusters_pb2.Cluster:
+        return cluster_view((await self._access.resources.specs.get(entry.spec_hash)).cluster, entry)
+
     async def _load(self, content: bytes, file_name: str, *, vault_names: frozenset[str] | None) -> LoadResult:
         """In a thread: a hostile file takes seconds, and the leader's loop has other things to do."""
         if len(content) > SPEC_MAX_BYTES:
@@ -117,6 +165,21 @@ def find_cluster(clusters: dict[str, ClusterEntry], identifier: str) -> ClusterE
     if entry is None:
         raise NotFoundError(f"there is no cluster {identifier!r}", remedy="`orbit clusters` lists those there are")
     return entry
+
+
+def _earlier_version(entry: ClusterEntry, wanted: str) -> str:
+    """The hash of the version that `wanted` begins, the one before this where it is empty."""
+    if not wanted:
+        if not entry.earlier:
+            raise PreconditionError(f"{entry.identifier} has no version before this one")
+        return entry.earlier[-1].spec_hash
+    found = [each.spec_hash for each in entry.earlier if each.spec_hash.startswith(wanted)]
+    if len(found) != 1:
+        raise NotFoundError(
+            f"{entry.identifier} has {len(found) or 'no'} earlier versions that begin with {wanted!r}",
+            remedy=f"`orbit versions {entry.identifier}` lists them",
+        )
+    return found[0]
 
 
 def cluster_view(cluster: Cluster, entry: ClusterEntry) -> clusters_pb2.Cluster:

@@ -11,15 +11,18 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from orbit_coordinator.results import ObjectReader, ended_lineages, results_of
+from orbit_coordinator.retries import retry_id_of
 from orbit_coordinator.services.access import Access, page
 from orbit_coordinator.services.clusters import find_cluster
 from orbit_coordinator.term import Term
 from orbit_coordinator.triggers import run_created, run_id_of
 from orbit_coordinator.views import INVOCATION_STATES, invocation_view, run_view
 from orbit_core.errors import FieldViolation, InvalidRequestError, NotLeaderError, PreconditionError
+from orbit_core.ids import content_hash
 from orbit_core.limits import OBJECT_MAX_BYTES, PAGE_DEFAULT, PAGE_MAX
 from orbit_core.pb.orbit.v1 import common_pb2, runs_pb2, runs_pb2_grpc
-from orbit_core.sched.events import RunCancelled
+from orbit_core.sched.events import RunCancelled, RunResumed
+from orbit_core.sched.model import RunStatus
 from orbit_core.sched.state import Run
 from orbit_core.sched.workflow import Workflow
 
@@ -45,6 +48,10 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
             raise PreconditionError(
                 f"{entry.identifier} has no api-call trigger",
                 remedy="add `api-call: true` to its `trigger` and submit it again",
+            )
+        if not entry.enabled:
+            raise PreconditionError(
+                f"{entry.identifier} is disabled", remedy=f"`orbit enable {entry.identifier}` lets it run again"
             )
         payload = _payload(request.payload_json)
         key = request.request_id or os.urandom(12).hex()
@@ -80,12 +87,7 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         views = {run.id: run_view(run, term.state.workflow(run)) for run in term.state.runs.values()}
         async for archived in self._access.resources.archive.all():
             views.setdefault(archived.view.run_id, archived.view)
-        wanted = request.cluster.removeprefix("cluster/")
-        runs = [
-            view
-            for view in views.values()
-            if (not wanted or view.cluster == wanted) and (not request.states or view.state in request.states)
-        ]
+        runs = [view for view in views.values() if _is_asked_for(view, request)]
         runs.sort(key=lambda view: (-view.created_ms, view.run_id))
         found, token = page(
             runs,
@@ -102,16 +104,21 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
     ) -> AsyncIterator[runs_pb2.WatchRunResponse]:
         term = self._access.leading()
         changed = term.leader.watch(request.run_id)
+        seen = request.resume_token
         try:
             while True:
                 changed.clear()
                 run = term.state.runs.get(request.run_id)
+                ended = run is None or run.ended
                 if run is None:
-                    archived = await self._access.resources.archive.get(request.run_id)
-                    yield runs_pb2.WatchRunResponse(run=archived.view)
-                    return
-                yield runs_pb2.WatchRunResponse(run=run_view(run, term.state.workflow(run)))
-                if run.ended:
+                    view = (await self._access.resources.archive.get(request.run_id)).view
+                else:
+                    view = run_view(run, term.state.workflow(run))
+                token = _resume_token(view)
+                if token != seen or ended:
+                    seen = token
+                    yield runs_pb2.WatchRunResponse(run=view, resume_token=token)
+                if ended:
                     return
                 await asyncio.sleep(WATCH_GAP_S)
                 await _wait(changed, WATCH_EVERY_S)
@@ -208,6 +215,60 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         if view is None:
             view = (await self._access.resources.archive.get(request.run_id)).view
         return runs_pb2.CancelRunResponse(run=view)
+
+    async def RetryRun(self, request: runs_pb2.RetryRunRequest, context: Any) -> runs_pb2.RetryRunResponse:
+        term = self._access.leading()
+        key = request.request_id or os.urandom(12).hex()
+        existing = await self._view(term, retry_id_of(request.run_id, key))
+        if existing is not None:
+            return runs_pb2.RetryRunResponse(run=existing, created=False)
+        run_id = await term.retries.begin(request.run_id, key, term.leader.now_ms())
+        view = await self._view(term, run_id)
+        if view is None:
+            raise NotLeaderError()
+        return runs_pb2.RetryRunResponse(run=view, created=True)
+
+    async def ResumeRun(self, request: runs_pb2.ResumeRunRequest, context: Any) -> runs_pb2.ResumeRunResponse:
+        term = self._access.leading()
+        run = term.state.runs.get(request.run_id)
+        if run is None:
+            archived = await self._access.resources.archive.get(request.run_id)
+            raise PreconditionError(f"{archived.view.run_id} has ended", remedy="`orbit retry` makes a new run of it")
+        if run.status is not RunStatus.PAUSED:
+            raise PreconditionError(f"{run.id} is {run.status}, not paused", remedy="only a paused run is resumed")
+        if request.budget_usd < 0 or 0 < request.budget_usd <= run.cost_usd:
+            raise InvalidRequestError(
+                f"a budget of ${request.budget_usd:g} lets nothing go on: ${run.cost_usd:.6f} has been spent",
+                violations=[FieldViolation("budget_usd", "expected more than the run has cost so far")],
+            )
+        await term.leader.tell(RunResumed(run.id, request.budget_usd or None))
+        return runs_pb2.ResumeRunResponse(run=await self._view(term, run.id))
+
+    async def DeleteRun(self, request: runs_pb2.DeleteRunRequest, context: Any) -> runs_pb2.DeleteRunResponse:
+        term = self._access.leading()
+        run = term.state.runs.get(request.run_id)
+        if run is not None:
+            remedy = "try again in a moment" if run.ended else f"`orbit cancel {run.id}` ends it"
+            raise PreconditionError(f"{run.id} is still under way or being archived", remedy=remedy)
+        deleted = await self._access.resources.archive.delete(request.run_id, term.leadership)
+        return runs_pb2.DeleteRunResponse(deleted=deleted)
+
+
+def _is_asked_for(view: runs_pb2.Run, request: runs_pb2.ListRunsRequest) -> bool:
+    cluster = request.cluster.removeprefix("cluster/")
+    return (
+        (not cluster or view.cluster == cluster)
+        and (not request.project or view.cluster.startswith(f"{request.project}/"))
+        and (not request.states or view.state in request.states)
+        and (not request.slas or view.sla in request.slas)
+        and view.created_ms >= request.created_from_ms
+        and (not request.created_before_ms or view.created_ms < request.created_before_ms)
+    )
+
+
+def _resume_token(view: runs_pb2.Run) -> str:
+    """Names what a watch has shown, whoever leads: the same for the same picture of a run."""
+    return content_hash(view.SerializeToString(deterministic=True))[:32]
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:

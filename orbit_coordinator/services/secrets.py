@@ -9,7 +9,7 @@ from orbit_core.pb.orbit.v1 import secrets_pb2, secrets_pb2_grpc
 
 
 class SecretService(secrets_pb2_grpc.SecretServiceServicer):
-    """Sets, lists, deletes."""
+    """Sets, lists, deletes, rotates."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -33,3 +33,7 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
         self._access.leading()
         deleted = await self._access.resources.secrets.delete(request.cluster, request.name)
         return secrets_pb2.DeleteSecretResponse(deleted=deleted)
+
+    async def RotateKey(self, request: secrets_pb2.RotateKeyRequest, context: Any) -> secrets_pb2.RotateKeyResponse:
+        self._access.leading()
+        return secrets_pb2.RotateKeyResponse(key_id=await self._access.resources.secrets.rotate(request.project))
