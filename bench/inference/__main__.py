@@ -2,9 +2,9 @@
 
     python -m bench.inference [--json] [--precision fp32 int4] [--threads 1] [--repeats 3] [--model FOLDER]
 
-Contenders stay loaded in processes of their own and take turns load by load, so that whatever else the machine does
-falls on all of them. Figures are tokens made per second of CPU time, over all repeats. `ORBIT_EXPORT_PYTHON` and
-`ORBIT_OPTIMUM_PYTHON` name the Pythons that make the model and run optimum; what lacks its
+Contenders live in processes of their own, new ones in each repeat, and take turns load by load, so that whatever else
+the machine does falls on all of them. Figures are tokens made per second of CPU time, over all repeats.
+`ORBIT_EXPORT_PYTHON` and `ORBIT_OPTIMUM_PYTHON` name the Pythons that make the model and run optimum; what lacks its
 Python is left out, and said so.
 """
 
@@ -137,39 +137,46 @@ class Report:
 def measure(model: models.BenchModel, threads: int, repeats: int, only: list[str] | None) -> Report:
     """Runs everything over one model."""
     report = Report(model.name, threads)
-    processes = {
-        name: Process([sys.executable, "-m", "bench.inference.contenders", name, str(model.folder), str(threads)])
+    commands = {
+        name: [sys.executable, "-m", "bench.inference.contenders", name, str(model.folder), str(threads)]
         for name in CONTENDERS
         if only is None or name in only
     }
-    add_optimum(model, threads, processes, report)
-    try:
-        for name, process in processes.items():
-            process.run(loads(model.folder, 99, ROUNDS)[1])  # the first run pays for what later ones find ready
-            report.figures[name] = {}
-        for repeat in range(repeats):
-            for load in loads(model.folder, repeat, ROUNDS):
-                for name, process in processes.items():
-                    if name != "optimum" or load.name not in ("mixed", "steps"):
-                        report.figures[name].setdefault(load.name, Figure()).add(process.run(load))
-            for load in guided_loads(model.folder, repeat, 16):
-                report.figures[OURS].setdefault(load.name, Figure()).add(processes[OURS].run(load))
-    finally:
-        for process in processes.values():
-            process.close()
+    add_optimum(model, threads, commands, report)
+    for repeat in range(repeats):
+        # Processes of its own for each repeat: where weights come to lie in memory is worth a tenth either way.
+        processes = {name: Process(command) for name, command in commands.items()}
+        try:
+            run_repeat(model.folder, repeat, processes, report)
+        finally:
+            for process in processes.values():
+                process.close()
     report.load_s = asyncio.run(load_times(model.folder, threads))
     return report
 
 
-def add_optimum(model: models.BenchModel, threads: int, processes: dict[str, Process], report: Report) -> None:
-    """Starts optimum where there is an environment and a checkpoint for it."""
+def run_repeat(folder: Path, repeat: int, processes: dict[str, Process], report: Report) -> None:
+    """Every load by every contender, in turns."""
+    for name, process in processes.items():
+        process.run(loads(folder, 1_000 + repeat, ROUNDS)[1])  # the first run pays for what later ones find ready
+        report.figures.setdefault(name, {})
+    for load in loads(folder, repeat, ROUNDS):
+        for name, process in processes.items():
+            if name != "optimum" or load.name not in ("mixed", "steps"):
+                report.figures[name].setdefault(load.name, Figure()).add(process.run(load))
+    for load in guided_loads(folder, repeat, 16):
+        report.figures[OURS].setdefault(load.name, Figure()).add(processes[OURS].run(load))
+
+
+def add_optimum(model: models.BenchModel, threads: int, commands: dict[str, list[str]], report: Report) -> None:
+    """Adds optimum where there is an environment and a checkpoint for it."""
     python = os.environ.get("ORBIT_OPTIMUM_PYTHON")
     if python is None or model.checkpoint is None:
         reason = "no checkpoint of this model" if python else "ORBIT_OPTIMUM_PYTHON is not set"
         report.left_out.append(f"optimum: {reason}")
         return
     script = models.ROOT / "bench" / "inference" / "optimum_peer.py"
-    processes["optimum"] = Process([python, str(script), str(model.checkpoint), str(threads)])
+    commands["optimum"] = [python, str(script), str(model.checkpoint), str(threads)]
     report.left_out.append("optimum at mixed load and steps: it knows no schemas")
 
 
