@@ -14,7 +14,7 @@ pytest.importorskip("tokenizers", reason="the cpu extra is not installed")
 from tokenizers import Tokenizer
 
 from tools.demo_model.data import IGNORED, Samples, collate, encode, renamed, roughened
-from tools.demo_model.prompts import INSTRUCTION, TURN_END, conversation
+from tools.demo_model.prompts import INSTRUCTION, TURN_END
 from tools.demo_model.tokenizer import answer_tokens, train_tokenizer
 
 
