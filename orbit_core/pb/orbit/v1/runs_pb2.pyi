@@ -263,6 +263,22 @@ class StreamLogsResponse(_message.Message):
     records: _containers.RepeatedCompositeFieldContainer[_common_pb2.LogRecord]
     def __init__(self, records: _Optional[_Iterable[_Union[_common_pb2.LogRecord, _Mapping]]] = ...) -> None: ...
 
+class DownloadFileRequest(_message.Message):
+    __slots__ = ("run_id", "sha256", "offset")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    sha256: str
+    offset: int
+    def __init__(self, run_id: _Optional[str] = ..., sha256: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class DownloadFileResponse(_message.Message):
+    __slots__ = ("chunk",)
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
+
 class Invocation(_message.Message):
     __slots__ = ("invocation_id", "run_id", "step", "state", "attempt", "retries", "parent_id", "index", "agent_id", "not_before_ms", "started_ms", "ended_ms", "failure", "usage", "cost_usd", "outputs", "section", "outputs_json")
     INVOCATION_ID_FIELD_NUMBER: _ClassVar[int]

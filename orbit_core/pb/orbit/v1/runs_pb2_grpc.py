@@ -65,6 +65,11 @@ class RunServiceStub(object):
                 request_serializer=orbit_dot_v1_dot_runs__pb2.StreamLogsRequest.SerializeToString,
                 response_deserializer=orbit_dot_v1_dot_runs__pb2.StreamLogsResponse.FromString,
                 _registered_method=True)
+        self.DownloadFile = channel.unary_stream(
+                '/orbit.v1.RunService/DownloadFile',
+                request_serializer=orbit_dot_v1_dot_runs__pb2.DownloadFileRequest.SerializeToString,
+                response_deserializer=orbit_dot_v1_dot_runs__pb2.DownloadFileResponse.FromString,
+                _registered_method=True)
         self.ListInvocations = channel.unary_unary(
                 '/orbit.v1.RunService/ListInvocations',
                 request_serializer=orbit_dot_v1_dot_runs__pb2.ListInvocationsRequest.SerializeToString,
@@ -134,6 +139,13 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadFile(self, request, context):
+        """The bytes of a file that an object of the run refers to (`{"$file": {"sha256": …}}`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListInvocations(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -199,6 +211,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.StreamLogs,
                     request_deserializer=orbit_dot_v1_dot_runs__pb2.StreamLogsRequest.FromString,
                     response_serializer=orbit_dot_v1_dot_runs__pb2.StreamLogsResponse.SerializeToString,
+            ),
+            'DownloadFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadFile,
+                    request_deserializer=orbit_dot_v1_dot_runs__pb2.DownloadFileRequest.FromString,
+                    response_serializer=orbit_dot_v1_dot_runs__pb2.DownloadFileResponse.SerializeToString,
             ),
             'ListInvocations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListInvocations,
@@ -389,6 +406,33 @@ class RunService(object):
             '/orbit.v1.RunService/StreamLogs',
             orbit_dot_v1_dot_runs__pb2.StreamLogsRequest.SerializeToString,
             orbit_dot_v1_dot_runs__pb2.StreamLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orbit.v1.RunService/DownloadFile',
+            orbit_dot_v1_dot_runs__pb2.DownloadFileRequest.SerializeToString,
+            orbit_dot_v1_dot_runs__pb2.DownloadFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

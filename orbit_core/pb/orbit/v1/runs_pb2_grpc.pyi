@@ -121,6 +121,22 @@ _RunServiceStreamLogsType = typing_extensions.TypeVar(
     ],
 )
 
+_RunServiceDownloadFileType = typing_extensions.TypeVar(
+    '_RunServiceDownloadFileType',
+    grpc.UnaryStreamMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse,
+    ],
+)
+
 _RunServiceListInvocationsType = typing_extensions.TypeVar(
     '_RunServiceListInvocationsType',
     grpc.UnaryUnaryMultiCallable[
@@ -201,7 +217,7 @@ _RunServiceDeleteRunType = typing_extensions.TypeVar(
     ],
 )
 
-class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServiceWatchRunType, _RunServiceStreamResultsType, _RunServiceStreamLogsType, _RunServiceListInvocationsType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceResumeRunType, _RunServiceDeleteRunType]):
+class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServiceWatchRunType, _RunServiceStreamResultsType, _RunServiceStreamLogsType, _RunServiceDownloadFileType, _RunServiceListInvocationsType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceResumeRunType, _RunServiceDeleteRunType]):
     """Runs: started, watched, read, cancelled."""
 
     @typing.overload
@@ -229,6 +245,10 @@ class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRun
         grpc.UnaryStreamMultiCallable[
             orbit_core.pb.orbit.v1.runs_pb2.StreamLogsRequest,
             orbit_core.pb.orbit.v1.runs_pb2.StreamLogsResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             orbit_core.pb.orbit.v1.runs_pb2.ListInvocationsRequest,
@@ -278,6 +298,10 @@ class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRun
             orbit_core.pb.orbit.v1.runs_pb2.StreamLogsRequest,
             orbit_core.pb.orbit.v1.runs_pb2.StreamLogsResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+            orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             orbit_core.pb.orbit.v1.runs_pb2.ListInvocationsRequest,
             orbit_core.pb.orbit.v1.runs_pb2.ListInvocationsResponse,
@@ -313,6 +337,9 @@ class RunServiceStub(typing.Generic[_RunServiceTriggerRunType, _RunServiceGetRun
     """The objects that lineages ended with, and the errors of those that failed."""
 
     StreamLogs: _RunServiceStreamLogsType
+
+    DownloadFile: _RunServiceDownloadFileType
+    """The bytes of a file that an object of the run refers to (`{"$file": {"sha256": …}}`)."""
 
     ListInvocations: _RunServiceListInvocationsType
 
@@ -351,6 +378,10 @@ RunServiceAsyncStub: typing_extensions.TypeAlias = RunServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         orbit_core.pb.orbit.v1.runs_pb2.StreamLogsRequest,
         orbit_core.pb.orbit.v1.runs_pb2.StreamLogsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+        orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         orbit_core.pb.orbit.v1.runs_pb2.ListInvocationsRequest,
@@ -420,6 +451,14 @@ class RunServiceServicer(metaclass=abc.ABCMeta):
         request: orbit_core.pb.orbit.v1.runs_pb2.StreamLogsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[orbit_core.pb.orbit.v1.runs_pb2.StreamLogsResponse], collections.abc.AsyncIterator[orbit_core.pb.orbit.v1.runs_pb2.StreamLogsResponse]]: ...
+
+    @abc.abstractmethod
+    def DownloadFile(
+        self,
+        request: orbit_core.pb.orbit.v1.runs_pb2.DownloadFileRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse], collections.abc.AsyncIterator[orbit_core.pb.orbit.v1.runs_pb2.DownloadFileResponse]]:
+        """The bytes of a file that an object of the run refers to (`{"$file": {"sha256": …}}`)."""
 
     @abc.abstractmethod
     def ListInvocations(
