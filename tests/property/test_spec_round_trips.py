@@ -191,7 +191,7 @@ resources = st.fixed_dictionaries(
 
 
 @st.composite
-def blocks(draw: st.DrawFn, prefix: str, most: int) -> list[dict[str, Any]]:
+def blocks(draw: st.DrawFn, prefix: str, most: int, gathers: bool = True) -> list[dict[str, Any]]:
     """Steps with unique identifiers, needs that point backwards, and gathers that are left to their default."""
     steps: list[dict[str, Any]] = []
     for index in range(draw(st.integers(1, most))):
@@ -209,7 +209,7 @@ def blocks(draw: st.DrawFn, prefix: str, most: int) -> list[dict[str, Any]]:
             "if": conditions.filter(lambda text: "satellites" not in text) | st.booleans(),
         }
         step |= draw(st.fixed_dictionaries({}, optional=optional))
-        if step.get("needs", above[-1:]) and draw(st.booleans()):
+        if gathers and step.get("needs", above[-1:]) and draw(st.booleans()):
             step["gather"] = draw(st.sampled_from([True, {}, {"over": "run"}, {"when": "all-ended"}]))
         steps.append(step)
     return steps
@@ -258,7 +258,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 "secrets": st.dictionaries(
                     secret_names, st.none() | plain_texts | st.just("${{ secrets.X }}"), max_size=3
                 ),
-                "logs": blocks("l", 2).map(lambda steps: {"satellites": steps}),
+                "logs": blocks("l", 2, gathers=False).map(lambda steps: {"satellites": steps}),
                 "failure": blocks("f", 2).map(lambda steps: {"from": main[0]["identifier"], "satellites": steps}),
             },
         )
