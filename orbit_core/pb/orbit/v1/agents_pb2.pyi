@@ -15,6 +15,14 @@ class PriceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRICE_KIND_ON_DEMAND: _ClassVar[PriceKind]
     PRICE_KIND_SPOT: _ClassVar[PriceKind]
 
+class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODEL_STATE_UNSPECIFIED: _ClassVar[ModelState]
+    MODEL_STATE_COLD: _ClassVar[ModelState]
+    MODEL_STATE_FETCHING: _ClassVar[ModelState]
+    MODEL_STATE_CACHED: _ClassVar[ModelState]
+    MODEL_STATE_WARM: _ClassVar[ModelState]
+
 class AgentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     AGENT_STATE_UNSPECIFIED: _ClassVar[AgentState]
@@ -26,6 +34,11 @@ PRICE_KIND_UNSPECIFIED: PriceKind
 PRICE_KIND_OWNED: PriceKind
 PRICE_KIND_ON_DEMAND: PriceKind
 PRICE_KIND_SPOT: PriceKind
+MODEL_STATE_UNSPECIFIED: ModelState
+MODEL_STATE_COLD: ModelState
+MODEL_STATE_FETCHING: ModelState
+MODEL_STATE_CACHED: ModelState
+MODEL_STATE_WARM: ModelState
 AGENT_STATE_UNSPECIFIED: AgentState
 AGENT_STATE_ATTACHED: AgentState
 AGENT_STATE_DETACHED: AgentState
@@ -61,7 +74,7 @@ class Hardware(_message.Message):
     def __init__(self, cpu_milli: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., cpu_model: _Optional[str] = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Advertisement(_message.Message):
-    __slots__ = ("agent_id", "session_id", "address", "hardware", "labels", "price_usd_per_hour", "price_kind", "satellites", "warm_models", "cached_models", "version", "started_ms")
+    __slots__ = ("agent_id", "session_id", "address", "hardware", "labels", "price_usd_per_hour", "price_kind", "satellites", "warm_models", "cached_models", "version", "started_ms", "models")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +94,7 @@ class Advertisement(_message.Message):
     CACHED_MODELS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     session_id: str
     address: str
@@ -93,7 +107,28 @@ class Advertisement(_message.Message):
     cached_models: _containers.RepeatedScalarFieldContainer[str]
     version: str
     started_ms: int
-    def __init__(self, agent_id: _Optional[str] = ..., session_id: _Optional[str] = ..., address: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., price_usd_per_hour: _Optional[float] = ..., price_kind: _Optional[_Union[PriceKind, str]] = ..., satellites: _Optional[_Iterable[str]] = ..., warm_models: _Optional[_Iterable[str]] = ..., cached_models: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., started_ms: _Optional[int] = ...) -> None: ...
+    models: _containers.RepeatedCompositeFieldContainer[AgentModel]
+    def __init__(self, agent_id: _Optional[str] = ..., session_id: _Optional[str] = ..., address: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., price_usd_per_hour: _Optional[float] = ..., price_kind: _Optional[_Union[PriceKind, str]] = ..., satellites: _Optional[_Iterable[str]] = ..., warm_models: _Optional[_Iterable[str]] = ..., cached_models: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., started_ms: _Optional[int] = ..., models: _Optional[_Iterable[_Union[AgentModel, _Mapping]]] = ...) -> None: ...
+
+class AgentModel(_message.Message):
+    __slots__ = ("name", "state", "size_bytes", "memory_bytes", "provider", "barred", "pull_id", "failure")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    BARRED_FIELD_NUMBER: _ClassVar[int]
+    PULL_ID_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: ModelState
+    size_bytes: int
+    memory_bytes: int
+    provider: str
+    barred: bool
+    pull_id: str
+    failure: str
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., size_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., barred: bool = ..., pull_id: _Optional[str] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class RunningInvocation(_message.Message):
     __slots__ = ("invocation_id", "run_id", "step", "attempt", "started_ms")
@@ -292,18 +327,20 @@ class LogBatch(_message.Message):
     def __init__(self, records: _Optional[_Iterable[_Union[_common_pb2.LogRecord, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("cpu_load", "memory_free_bytes", "disk_free_bytes", "warm_models", "price_usd_per_hour")
+    __slots__ = ("cpu_load", "memory_free_bytes", "disk_free_bytes", "warm_models", "price_usd_per_hour", "models")
     CPU_LOAD_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     WARM_MODELS_FIELD_NUMBER: _ClassVar[int]
     PRICE_USD_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
     cpu_load: float
     memory_free_bytes: int
     disk_free_bytes: int
     warm_models: _containers.RepeatedScalarFieldContainer[str]
     price_usd_per_hour: float
-    def __init__(self, cpu_load: _Optional[float] = ..., memory_free_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., warm_models: _Optional[_Iterable[str]] = ..., price_usd_per_hour: _Optional[float] = ...) -> None: ...
+    models: _containers.RepeatedCompositeFieldContainer[AgentModel]
+    def __init__(self, cpu_load: _Optional[float] = ..., memory_free_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., warm_models: _Optional[_Iterable[str]] = ..., price_usd_per_hour: _Optional[float] = ..., models: _Optional[_Iterable[_Union[AgentModel, _Mapping]]] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = ("reason",)
@@ -312,18 +349,20 @@ class Draining(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class AgentCommand(_message.Message):
-    __slots__ = ("welcome", "assign", "stop", "ack", "drain")
+    __slots__ = ("welcome", "assign", "stop", "ack", "drain", "pull_model")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ASSIGN_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    PULL_MODEL_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     assign: Assignment
     stop: StopAttempt
     ack: ResultAck
     drain: DrainCommand
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assign: _Optional[_Union[Assignment, _Mapping]] = ..., stop: _Optional[_Union[StopAttempt, _Mapping]] = ..., ack: _Optional[_Union[ResultAck, _Mapping]] = ..., drain: _Optional[_Union[DrainCommand, _Mapping]] = ...) -> None: ...
+    pull_model: PullModelCommand
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assign: _Optional[_Union[Assignment, _Mapping]] = ..., stop: _Optional[_Union[StopAttempt, _Mapping]] = ..., ack: _Optional[_Union[ResultAck, _Mapping]] = ..., drain: _Optional[_Union[DrainCommand, _Mapping]] = ..., pull_model: _Optional[_Union[PullModelCommand, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("epoch", "coordinator_id")
@@ -423,3 +462,13 @@ class DrainCommand(_message.Message):
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     def __init__(self, epoch: _Optional[int] = ...) -> None: ...
+
+class PullModelCommand(_message.Message):
+    __slots__ = ("epoch", "name", "pull_id")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PULL_ID_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    name: str
+    pull_id: str
+    def __init__(self, epoch: _Optional[int] = ..., name: _Optional[str] = ..., pull_id: _Optional[str] = ...) -> None: ...
