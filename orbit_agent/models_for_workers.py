@@ -5,10 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from orbit_agent.inference.api import EmbedRequest, GenerateRequest, Message, Sampling
+from orbit_agent.inference.api import EmbedRequest, GenerateRequest, Message, Sampling, ScoreRequest
 from orbit_agent.inference.errors import InferenceError
 from orbit_agent.inference.server import ModelServer
-from satellites.contract import GenerateCall, Generated, PermanentError, SatelliteError
+from satellites.contract import (
+    Embedded,
+    GenerateCall,
+    Generated,
+    Overflow,
+    PermanentError,
+    SatelliteError,
+    Scored,
+)
 
 
 class ServedModels:
@@ -36,12 +44,25 @@ class ServedModels:
         finish = "length" if result.finish == "length" else "stop"
         return Generated(result.text, finish, result.input_tokens, result.output_tokens)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+    async def embed(
+        self, model: str, texts: Sequence[str], *, normalize: bool = True, context_overflow: Overflow = "truncate"
+    ) -> Embedded:
+        request = EmbedRequest(f"e{next(self._numbers)}", model, tuple(texts), normalize, context_overflow)
         try:
-            result = await self._server.embed(EmbedRequest(f"e{next(self._numbers)}", model, tuple(texts)))
+            result = await self._server.embed(request)
         except InferenceError as error:
             raise _satellite_error(error) from error
-        return result.vectors
+        return Embedded(result.vectors, input_tokens=result.input_tokens, truncated=result.truncated)
+
+    async def score(
+        self, model: str, pairs: Sequence[tuple[str, str | None]], *, context_overflow: Overflow = "truncate"
+    ) -> Scored:
+        request = ScoreRequest(f"s{next(self._numbers)}", model, tuple(pairs), context_overflow)
+        try:
+            result = await self._server.score(request)
+        except InferenceError as error:
+            raise _satellite_error(error) from error
+        return Scored(result.scores, result.labels, result.input_tokens, result.truncated)
 
 
 def _satellite_error(error: InferenceError) -> SatelliteError:

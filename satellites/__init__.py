@@ -2,6 +2,7 @@
 
 from satellites.contract import (
     Context,
+    Embedded,
     FileRef,
     GenerateCall,
     Generated,
@@ -10,11 +11,13 @@ from satellites.contract import (
     Resources,
     Satellite,
     SatelliteError,
+    Scored,
     Usage,
 )
 
 __all__ = [
     "Context",
+    "Embedded",
     "FileRef",
     "GenerateCall",
     "Generated",
@@ -23,5 +26,6 @@ __all__ = [
     "Resources",
     "Satellite",
     "SatelliteError",
+    "Scored",
     "Usage",
 ]

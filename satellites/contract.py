@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -151,12 +151,59 @@ class Generated:
     output_tokens: int
 
 
+#: What becomes of text that is too long for the model: an error, or the loss of its end.
+Overflow = Literal["error", "truncate"]
+
+
+class Embedded(tuple[Sequence[float], ...]):
+    """The vectors, one for each text in order: a plain sequence of them that also knows what they took.
+
+    `input_tokens`: of all texts. `truncated`: some text was cut to fit the model.
+    """
+
+    input_tokens: int
+    truncated: bool
+
+    def __new__(cls, vectors: Iterable[Sequence[float]], *, input_tokens: int, truncated: bool = False) -> Embedded:
+        made = super().__new__(cls, vectors)
+        made.input_tokens = input_tokens
+        made.truncated = truncated
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One row of scores for each pair, in order.
+
+    A classifier gives a probability for each of `labels`; a reranker one number, higher is better, of no fixed scale.
+    """
+
+    scores: Sequence[Sequence[float]]
+    labels: Sequence[str]
+    input_tokens: int
+    truncated: bool = False
+
+
 class Models(Protocol):
-    """The models of the agent that this invocation runs on."""
+    """The models of the agent that this invocation runs on. Each call may share a batch with those of others."""
 
     async def generate(self, call: GenerateCall) -> Generated: ...
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]: ...
+    async def embed(
+        self, model: str, texts: Sequence[str], *, normalize: bool = True, context_overflow: Overflow = "truncate"
+    ) -> Embedded:
+        """Vectors of length 1, or with `normalize` off as the model gives them."""
+        ...
+
+    async def score(
+        self,
+        model: str,
+        pairs: Sequence[tuple[str, str | None]],
+        *,
+        context_overflow: Overflow = "truncate",
+    ) -> Scored:
+        """For a classifier the text and None, for a reranker a query and a document."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,15 @@ from orbit_core.security.redact import Redactor
 from satellites import registry
 from satellites.contract import (
     Context,
+    Embedded,
     FileRef,
     GenerateCall,
     Generated,
+    Overflow,
     PermanentError,
     Satellite,
     SatelliteError,
+    Scored,
     Usage,
 )
 
@@ -271,5 +274,19 @@ class _Models:
     async def generate(self, call: GenerateCall) -> Generated:
         return Generated(**await self._channel.request("generate", call=asdict(call)))
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        return await self._channel.request("embed", model=model, texts=list(texts))
+    async def embed(
+        self, model: str, texts: Sequence[str], *, normalize: bool = True, context_overflow: Overflow = "truncate"
+    ) -> Embedded:
+        answer = await self._channel.request(
+            "embed", model=model, texts=list(texts), normalize=normalize, overflow=context_overflow
+        )
+        return Embedded(answer["vectors"], input_tokens=answer["input-tokens"], truncated=answer["truncated"])
+
+    async def score(
+        self, model: str, pairs: Sequence[tuple[str, str | None]], *, context_overflow: Overflow = "truncate"
+    ) -> Scored:
+        return Scored(
+            **await self._channel.request(
+                "score", model=model, pairs=[list(pair) for pair in pairs], overflow=context_overflow
+            )
+        )

@@ -140,19 +140,35 @@ class Serving:
             await self._writer.drain()
 
     async def _answer(self, request: frames.Frame) -> None:
+        reply: frames.Frame = {"t": "reply", "id": request["id"]}
         try:
-            answer = {"value": await self._perform(request)}
+            # Encoded here: an answer that JSON cannot hold (a model that gives NaN) is an error as well.
+            data = frames.encode(reply | {"value": await self._perform(request)})
         except Exception as error:
-            answer = {"error": _error_json(error)}
-        await self._send(frames.encode({"t": "reply", "id": request["id"], **answer}))
+            data = frames.encode(reply | {"error": _error_json(error)})
+        await self._send(data)
 
     async def _perform(self, request: frames.Frame) -> Any:
         match request["op"]:
             case "generate":
                 return asdict(await self._services.models.generate(GenerateCall(**request["call"])))
             case "embed":
-                vectors = await self._services.models.embed(request["model"], request["texts"])
-                return [[float(number) for number in vector] for vector in vectors]
+                embedded = await self._services.models.embed(
+                    request["model"],
+                    request["texts"],
+                    normalize=request["normalize"],
+                    context_overflow=request["overflow"],
+                )
+                return {
+                    "vectors": embedded,
+                    "input-tokens": embedded.input_tokens,
+                    "truncated": embedded.truncated,
+                }
+            case "score":
+                pairs = [(first, second) for first, second in request["pairs"]]
+                return asdict(
+                    await self._services.models.score(request["model"], pairs, context_overflow=request["overflow"])
+                )
             case "put":
                 ref = await self._services.files.put(
                     Path(request["path"]), name=request["name"], media_type=request["media-type"]

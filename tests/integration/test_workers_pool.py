@@ -18,7 +18,16 @@ import pytest
 
 from orbit_agent.workers import Call, LogRecord, Outcome, WorkerPool
 from orbit_core.errors import InvalidRequestError
-from satellites.contract import FileRef, GenerateCall, Generated, JsonObject, SatelliteError
+from satellites.contract import (
+    Embedded,
+    FileRef,
+    GenerateCall,
+    Generated,
+    JsonObject,
+    Overflow,
+    SatelliteError,
+    Scored,
+)
 
 MIB = 1024 * 1024
 
@@ -146,7 +155,9 @@ class Mischief(Satellite):
         vectors = await context.models.embed("e", ["a", "b"])
         if given.get("die"):
             os._exit(1)
-        return [{"text": answer.text, "vectors": vectors}]
+        scored = await context.models.score("c", [("a", None), ("q", "d")])
+        return [{"text": answer.text, "vectors": vectors, "tokens": vectors.input_tokens, "scores": scored.scores,
+                 "labels": scored.labels}]
 
     async def do_files(self, config, given, context):
         ref = FileRef.from_json(given["file"])
@@ -204,8 +215,15 @@ class Models:
             await asyncio.Event().wait()
         return Generated("hello", "stop", 7, 3)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        return [[float(len(text)), 0.5] for text in texts]
+    async def embed(
+        self, model: str, texts: Sequence[str], *, normalize: bool = True, context_overflow: Overflow = "truncate"
+    ) -> Embedded:
+        return Embedded([[float(len(text)), 0.5] for text in texts], input_tokens=4)
+
+    async def score(
+        self, model: str, pairs: Sequence[tuple[str, str | None]], *, context_overflow: Overflow = "truncate"
+    ) -> Scored:
+        return Scored([[0.25 if second is None else 0.75] for _, second in pairs], ("yes",), 6)
 
 
 class Files:
@@ -591,7 +609,14 @@ async def test_what_on_object_raises_comes_out_and_the_process_is_not_used_again
 
 async def test_model_calls_are_served_by_the_agent_and_tokens_count_even_in_failure(mesh: Mesh) -> None:
     outcome = await mesh.run(call("generate", model="tiny"))
-    assert mesh.objects == [{"text": "hello", "vectors": [[1.0, 0.5], [1.0, 0.5]]}]
+    (value,) = mesh.objects
+    assert value == {
+        "text": "hello",
+        "vectors": [[1.0, 0.5], [1.0, 0.5]],
+        "tokens": 4,
+        "scores": [[0.25], [0.75]],
+        "labels": ["yes"],
+    }
     assert (outcome.input_tokens, outcome.output_tokens) == (17, 8)
     assert list(mesh.models.calls[0].json_schema or {}) == ["b", "a"]
 

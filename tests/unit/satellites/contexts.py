@@ -9,7 +9,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satellites.contract import Context, FileRef, GenerateCall, Generated, JsonObject, Satellite
+from satellites.contract import (
+    Context,
+    Embedded,
+    FileRef,
+    GenerateCall,
+    Generated,
+    JsonObject,
+    Models,
+    Overflow,
+    Satellite,
+    Scored,
+)
 
 
 class FolderFiles:
@@ -45,15 +56,22 @@ class ScriptedModels:
         self.calls.append(call)
         return self._answers.pop(0)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+    async def embed(
+        self, model: str, texts: Sequence[str], *, normalize: bool = True, context_overflow: Overflow = "truncate"
+    ) -> Embedded:
         raise AssertionError("nothing here embeds")
+
+    async def score(
+        self, model: str, pairs: Sequence[tuple[str, str | None]], *, context_overflow: Overflow = "truncate"
+    ) -> Scored:
+        raise AssertionError("nothing here scores")
 
 
 def make_context(
     scratch: Path,
     *,
     secrets: Mapping[str, str] | None = None,
-    models: ScriptedModels | None = None,
+    models: Models | None = None,
     allow_private_addresses: bool = True,
     attempt: int = 1,
     invocation_id: str = "inv-1",
