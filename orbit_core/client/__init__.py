@@ -14,14 +14,19 @@ Everything public is named here; modules with an underscore are not. Errors are 
 from orbit_core.client._routing import OnWait, Patience
 from orbit_core.client.aio import OrbitClient
 from orbit_core.client.context import context_file, orbit_home, parse_addresses, resolve_addresses
+from orbit_core.client.download import files_in
+from orbit_core.client.scheduling import CostKey, CostLine, Elsewhere, Explanation, Quotation, QuotedSla
 from orbit_core.client.sync import SyncOrbitClient
 from orbit_core.client.types import (
     ENDED,
     Agent,
     AgentState,
     Cluster,
+    ClusterVersion,
     Diagnostic,
+    Download,
     Failure,
+    FileRef,
     Gpu,
     Hardware,
     Invocation,
@@ -32,6 +37,7 @@ from orbit_core.client.types import (
     Result,
     Run,
     RunningInvocation,
+    RunPage,
     RunState,
     Secret,
     Severity,
@@ -48,8 +54,15 @@ __all__ = [
     "Agent",
     "AgentState",
     "Cluster",
+    "ClusterVersion",
+    "CostKey",
+    "CostLine",
     "Diagnostic",
+    "Download",
+    "Elsewhere",
+    "Explanation",
     "Failure",
+    "FileRef",
     "Gpu",
     "Hardware",
     "Invocation",
@@ -60,8 +73,11 @@ __all__ = [
     "OrbitClient",
     "Patience",
     "PriceKind",
+    "Quotation",
+    "QuotedSla",
     "Result",
     "Run",
+    "RunPage",
     "RunState",
     "RunningInvocation",
     "Secret",
@@ -73,6 +89,7 @@ __all__ = [
     "Usage",
     "Validation",
     "context_file",
+    "files_in",
     "orbit_home",
     "parse_addresses",
     "resolve_addresses",

@@ -57,6 +57,10 @@ def cluster(message: clusters_pb2.Cluster) -> types.Cluster:
     )
 
 
+def cluster_version(message: clusters_pb2.ClusterVersion) -> types.ClusterVersion:
+    return types.ClusterVersion(message.spec_hash, message.submitted_ms, message.current)
+
+
 def usage(message: common_pb2.Usage) -> types.Usage:
     return types.Usage(
         input_tokens=message.input_tokens,
@@ -103,6 +107,8 @@ def run(message: runs_pb2.Run) -> types.Run:
         reason=message.reason,
         retry_of=message.retry_of,
         expected_late=message.expected_late,
+        reused=message.reused,
+        budget_usd=message.budget_usd,
     )
 
 

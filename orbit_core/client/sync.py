@@ -19,14 +19,19 @@ from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotati
 from orbit_core.client.types import (
     Agent,
     Cluster,
+    ClusterVersion,
+    Download,
+    FileRef,
     Invocation,
     InvocationState,
     LogRecord,
     Mesh,
     Result,
     Run,
+    RunPage,
     RunState,
     Secret,
+    SlaState,
     Submission,
     Validation,
 )
@@ -80,20 +85,94 @@ class SyncOrbitClient:
     def cluster(self, identifier: str) -> Cluster:
         return self._wait(self._client.cluster(identifier))
 
+    def enable(self, identifier: str) -> Cluster:
+        return self._wait(self._client.enable(identifier))
+
+    def disable(self, identifier: str) -> Cluster:
+        return self._wait(self._client.disable(identifier))
+
+    def delete_cluster(self, identifier: str) -> bool:
+        return self._wait(self._client.delete_cluster(identifier))
+
+    def versions(self, identifier: str) -> tuple[ClusterVersion, ...]:
+        return self._wait(self._client.versions(identifier))
+
+    def roll_back(self, identifier: str, spec_hash: str = "") -> Cluster:
+        return self._wait(self._client.roll_back(identifier, spec_hash))
+
     def trigger(self, cluster: str, payload: Mapping[str, Any] | None = None, *, request_id: str | None = None) -> Run:
         return self._wait(self._client.trigger(cluster, payload, request_id=request_id))
 
     def run(self, run_id: str) -> Run:
         return self._wait(self._client.run(run_id))
 
-    def runs(self, cluster: str = "", *, states: Iterable[RunState] = (), limit: int = PAGE_DEFAULT) -> tuple[Run, ...]:
-        return self._wait(self._client.runs(cluster, states=states, limit=limit))
+    def runs(
+        self,
+        cluster: str = "",
+        *,
+        states: Iterable[RunState] = (),
+        limit: int = PAGE_DEFAULT,
+        project: str = "",
+        slas: Iterable[SlaState] = (),
+        created_from_ms: int = 0,
+        created_before_ms: int = 0,
+    ) -> tuple[Run, ...]:
+        return self._wait(
+            self._client.runs(
+                cluster,
+                states=states,
+                limit=limit,
+                project=project,
+                slas=slas,
+                created_from_ms=created_from_ms,
+                created_before_ms=created_before_ms,
+            )
+        )
+
+    def runs_page(
+        self,
+        cluster: str = "",
+        *,
+        states: Iterable[RunState] = (),
+        project: str = "",
+        slas: Iterable[SlaState] = (),
+        created_from_ms: int = 0,
+        created_before_ms: int = 0,
+        page_size: int = PAGE_DEFAULT,
+        page_token: str = "",
+    ) -> RunPage:
+        return self._wait(
+            self._client.runs_page(
+                cluster,
+                states=states,
+                project=project,
+                slas=slas,
+                created_from_ms=created_from_ms,
+                created_before_ms=created_before_ms,
+                page_size=page_size,
+                page_token=page_token,
+            )
+        )
 
     def watch(self, run_id: str) -> Iterator[Run]:
         return self._iterate(self._client.watch(run_id))
 
     def results(self, run_id: str, *, follow: bool = True, steps: Iterable[str] = ()) -> Iterator[Result]:
         return self._iterate(self._client.results(run_id, follow=follow, steps=steps))
+
+    def file(self, run_id: str, file: FileRef | str, *, offset: int = 0) -> Iterator[bytes]:
+        return self._iterate(self._client.file(run_id, file, offset=offset))
+
+    def download(
+        self,
+        run_id: str,
+        folder: str | Path,
+        *,
+        steps: Iterable[str] = (),
+        follow: bool = False,
+        overwrite: bool = False,
+    ) -> Download:
+        return self._wait(self._client.download(run_id, folder, steps=steps, follow=follow, overwrite=overwrite))
 
     def logs(
         self, run_id: str, *, follow: bool = False, step: str = "", invocation_id: str = ""
@@ -107,6 +186,15 @@ class SyncOrbitClient:
 
     def cancel(self, run_id: str, *, reason: str = "") -> Run:
         return self._wait(self._client.cancel(run_id, reason=reason))
+
+    def retry(self, run_id: str, *, request_id: str | None = None) -> Run:
+        return self._wait(self._client.retry(run_id, request_id=request_id))
+
+    def resume(self, run_id: str, *, budget_usd: float = 0.0) -> Run:
+        return self._wait(self._client.resume(run_id, budget_usd=budget_usd))
+
+    def delete_run(self, run_id: str) -> bool:
+        return self._wait(self._client.delete_run(run_id))
 
     def agents(self, *, include_lost: bool = False) -> tuple[Agent, ...]:
         return self._wait(self._client.agents(include_lost=include_lost))
@@ -125,6 +213,9 @@ class SyncOrbitClient:
 
     def delete_secret(self, cluster: str, name: str) -> bool:
         return self._wait(self._client.delete_secret(cluster, name))
+
+    def rotate_key(self, project: str) -> str:
+        return self._wait(self._client.rotate_key(project))
 
     def quote(self, file: str | Path | bytes | None = None, *, cluster: str = "") -> Quotation:
         return self._wait(self._client.quote(file, cluster=cluster))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 #: A JSON value as `json.loads` gives it.
@@ -36,8 +37,8 @@ def to_json(value: Any) -> Json:
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in cast("Sequence[Any]", value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return value
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return str(value) if isinstance(value, Path) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,15 @@ class Cluster:
     next_run_ms: int | None
     steps: tuple[str, ...]
     document: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterVersion:
+    """One content that a cluster had. `submitted_ms`: when it last became the current one."""
+
+    spec_hash: str
+    submitted_ms: int
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +156,22 @@ class Run:
     retry_of: str
     #: No way is seen to end it in time with the agents that are there.
     expected_late: bool = False
+    #: Invocations whose results were taken over from `retry_of`.
+    reused: int = 0
+    #: The most that it may cost before it is paused; 0: no limit.
+    budget_usd: float = 0.0
 
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Some runs, and what to ask for the next ones with; empty: there are no more."""
+
+    runs: tuple[Run, ...]
+    next_page_token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +196,27 @@ class Result:
     cost_usd: float
     attempts: int
     lineage: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file that an object refers to, as `{"$file": {…}}`; its bytes come by `OrbitClient.file`."""
+
+    sha256: str
+    size_bytes: int
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What `OrbitClient.download` wrote. `failures` is there only where lineages failed."""
+
+    objects: Path
+    objects_count: int
+    failures: Path | None
+    failures_count: int
+    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ def test_runs_in_each_form(mesh: FakeMesh, orbit: Callable[..., Said]) -> None:
     assert {
         *("run_id", "cluster", "state", "sla", "created_ms", "deadline_ms", "ended_ms", "trigger", "cost_usd"),
         *("usage", "lineages_succeeded", "lineages_failed", "steps", "attempts", "attempts_lost", "reason"),
-        *("retry_of", "spec_hash", "expected_late"),
+        *("retry_of", "spec_hash", "expected_late", "reused", "budget_usd"),
     } == set(run_json)
     assert orbit("runs", "--state", "failed", "-o", "name").out == ""
 

@@ -141,7 +141,7 @@ async def test_agents_and_mesh(mesh: FakeMesh, coordinator: FakeCoordinator) -> 
         (agent,) = await client.agents()
         assert (agent.agent_id, agent.state, agent.price_kind) == ("a1", "attached", "on-demand")
         assert agent.hardware.gpus[0].model == "H100"
-        assert to_json(agent)["hardware"]["gpus"] == ({"model": "H100", "memory_bytes": 80},)
+        assert to_json(agent)["hardware"]["gpus"] == [{"model": "H100", "memory_bytes": 80}]
         assert (await client.drain("a1")).state == "draining"
         with pytest.raises(NotFoundError):
             await client.drain("a2")
@@ -194,10 +194,14 @@ def test_the_public_surface() -> None:
         *("Agent", "AgentState", "Cluster", "Diagnostic", "Failure", "Gpu", "Hardware", "Invocation"),
         *("InvocationState", "LogRecord", "Mesh", "PriceKind", "Result", "Run", "RunningInvocation", "RunState"),
         *("Secret", "Severity", "SlaState", "StepProgress", "Submission", "Usage", "Validation"),
+        *("ClusterVersion", "Download", "FileRef", "RunPage", "files_in"),
+        *("CostKey", "CostLine", "Elsewhere", "Explanation", "Quotation", "QuotedSla"),
     }
     methods = {name for name, member in inspect.getmembers(OrbitClient) if callable(member) and name[0] != "_"}
     assert methods == {
         *("validate", "submit", "clusters", "cluster", "trigger", "run", "runs", "watch", "results", "logs"),
         *("invocations", "cancel", "agents", "drain", "mesh", "set_secret", "secrets", "delete_secret", "close"),
         *("quote", "explain", "cost"),
+        *("enable", "disable", "delete_cluster", "versions", "roll_back", "rotate_key"),
+        *("retry", "resume", "delete_run", "runs_page", "file", "download"),
     }
