@@ -104,7 +104,7 @@ class CronClock:
 
     async def _look(self, entry: ClusterEntry) -> None:
         spec = await self._specs.get(entry.spec_hash)
-        now_ms = self._clock.now_ms()
+        now_ms = self._leader.now_ms()  # the time that submissions and deadlines are reckoned in
         for trigger in spec.cluster.triggers:
             if not isinstance(trigger, CronTrigger):
                 continue

@@ -33,11 +33,14 @@ class Access:
 def page(
     items: list[T], size: int, token: str, key: Callable[[T], str], *, default: int, most: int
 ) -> tuple[list[T], str]:
-    """One page of items that are in the order of their keys, and the token of the next."""
+    """One page of items that are in the order of their keys, and the token of the next.
+
+    The token is the key of the item that the next page begins with: where that is gone by then, what follows it.
+    """
     wanted = min(size or default, most)
     start = 0
     if token:
-        start = next((at for at, item in enumerate(items) if key(item) == token), len(items))
+        start = next((at for at, item in enumerate(items) if key(item) >= token), len(items))
     found = items[start : start + wanted]
     rest = items[start + wanted : start + wanted + 1]
     return found, key(rest[0]) if rest else ""

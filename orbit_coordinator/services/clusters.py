@@ -137,7 +137,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
     ) -> clusters_pb2.RollBackClusterResponse:
         term = self._access.leading()
         entry = find_cluster(term.state.clusters, request.identifier)
-        spec = await self._access.resources.specs.get(_earlier_version(entry, request.spec_hash))
+        spec = await self._access.resources.specs.get(_version(entry, request.spec_hash))
         term.state.workflows[spec.spec_hash] = spec.workflow
         await term.leader.tell(ClusterSubmitted(entry.identifier, spec.spec_hash))
         return clusters_pb2.RollBackClusterResponse(cluster=await self._view(entry))
@@ -167,16 +167,18 @@ def find_cluster(clusters: dict[str, ClusterEntry], identifier: str) -> ClusterE
     return entry
 
 
-def _earlier_version(entry: ClusterEntry, wanted: str) -> str:
+def _version(entry: ClusterEntry, wanted: str) -> str:
     """The hash of the version that `wanted` begins, the one before this where it is empty."""
     if not wanted:
         if not entry.earlier:
             raise PreconditionError(f"{entry.identifier} has no version before this one")
         return entry.earlier[-1].spec_hash
-    found = [each.spec_hash for each in entry.earlier if each.spec_hash.startswith(wanted)]
+    # The current one too: a call that is made again finds what it did the first time, and changes nothing.
+    known = [entry.spec_hash, *(each.spec_hash for each in entry.earlier)]
+    found = [spec_hash for spec_hash in known if spec_hash.startswith(wanted)]
     if len(found) != 1:
         raise NotFoundError(
-            f"{entry.identifier} has {len(found) or 'no'} earlier versions that begin with {wanted!r}",
+            f"{entry.identifier} has {len(found) or 'no'} versions that begin with {wanted!r}",
             remedy=f"`orbit versions {entry.identifier}` lists them",
         )
     return found[0]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -25,12 +26,15 @@ from orbit_core.sched.events import RunCancelled, RunResumed
 from orbit_core.sched.model import RunStatus
 from orbit_core.sched.state import Run
 from orbit_core.sched.workflow import Workflow
+from orbit_core.store.blobs.api import check_name
 
-#: A watch says something at least this often, so that countdowns and connections stay alive.
+#: A watched run is looked at this often though nothing is said to have changed: the term may be over.
 WATCH_EVERY_S = 5.0
 #: A watched run is shown at most this often.
 WATCH_GAP_S = 0.1
 _LOG_RECORDS = 500
+#: Later than any run: what is left until then puts the newest first.
+_LATEST_MS = 10**15
 
 
 class RunService(runs_pb2_grpc.RunServiceServicer):
@@ -59,7 +63,7 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         existing = await self._view(term, run_id)
         if existing is not None:
             return runs_pb2.TriggerRunResponse(run=existing, created=False)
-        now_ms = self._access.resources.clock.now_ms()
+        now_ms = term.leader.now_ms()
         blobs = self._access.resources.blobs
         event = await run_created(spec, "api-call", key, payload, blobs, time_ms=now_ms, now_ms=now_ms)
         await term.leader.tell(event)
@@ -93,7 +97,7 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
             runs,
             request.page_size,
             request.page_token,
-            lambda view: view.run_id,
+            lambda view: f"{_LATEST_MS - view.created_ms:016d}/{view.run_id}",
             default=PAGE_DEFAULT,
             most=PAGE_MAX,
         )
@@ -163,6 +167,20 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         finally:
             term.leader.unwatch(request.run_id, changed)
 
+    async def DownloadFile(
+        self, request: runs_pb2.DownloadFileRequest, context: Any
+    ) -> AsyncIterator[runs_pb2.DownloadFileResponse]:
+        """From this machine, or from the agents that hold it: what a new leader was not there for lies with them."""
+        term = self._access.leading()
+        if request.run_id not in term.state.runs:
+            await self._access.resources.archive.get(request.run_id)
+        skip = request.offset
+        async with aclosing(self._access.resources.blobs.open(check_name(request.sha256))) as chunks:
+            async for chunk in chunks:
+                if rest := chunk[skip:]:
+                    yield runs_pb2.DownloadFileResponse(chunk=rest)
+                skip = max(0, skip - len(chunk))
+
     async def StreamLogs(
         self, request: runs_pb2.StreamLogsRequest, context: Any
     ) -> AsyncIterator[runs_pb2.StreamLogsResponse]:
@@ -190,9 +208,10 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         term = self._access.leading()
         run, workflow = await self._whole(term, request.run_id)
         _check_steps(frozenset(filter(None, [request.step])), workflow)
+        # In the order in which they came to be, which is what they are paged by: more may come at the end.
         matching = [
-            invocation
-            for invocation in run.invocations.values()
+            (f"{number:012d}", invocation)
+            for number, invocation in enumerate(run.invocations.values())
             if (not request.step or workflow.steps[invocation.step].identifier == request.step)
             and (not request.states or INVOCATION_STATES[invocation.status] in request.states)
         ]
@@ -200,11 +219,11 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
             matching,
             request.page_size,
             request.page_token,
-            lambda invocation: invocation.id,
+            lambda numbered: numbered[0],
             default=PAGE_DEFAULT,
             most=PAGE_MAX,
         )
-        views = [invocation_view(run, workflow, invocation) for invocation in found]
+        views = [invocation_view(run, workflow, invocation) for _, invocation in found]
         return runs_pb2.ListInvocationsResponse(invocations=views, next_page_token=token)
 
     async def CancelRun(self, request: runs_pb2.CancelRunRequest, context: Any) -> runs_pb2.CancelRunResponse:
@@ -234,6 +253,8 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         if run is None:
             archived = await self._access.resources.archive.get(request.run_id)
             raise PreconditionError(f"{archived.view.run_id} has ended", remedy="`orbit retry` makes a new run of it")
+        if run.status is RunStatus.RUNNING and request.budget_usd in (0, run.budget_usd):
+            return runs_pb2.ResumeRunResponse(run=await self._view(term, run.id))  # the same call, made again
         if run.status is not RunStatus.PAUSED:
             raise PreconditionError(f"{run.id} is {run.status}, not paused", remedy="only a paused run is resumed")
         if request.budget_usd < 0 or 0 < request.budget_usd <= run.cost_usd:
