@@ -81,7 +81,8 @@ class Leader:
         effects: Effects,
         clock: Clock,
         *,
-        after_commit: Callable[[MeshState, int, Sequence[Event]], Awaitable[None]] | None = None,
+        before_step: Callable[[MeshState, Event, int], None] = lambda state, event, now_ms: None,
+        after_commit: Callable[[MeshState, int], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.state = state
@@ -89,6 +90,7 @@ class Leader:
         self._journal = journal
         self._effects = effects
         self._clock = clock
+        self._before_step = before_step
         self._after_commit = after_commit
         self._rng = rng or random.Random()
         self._placer = Placer()
@@ -169,7 +171,7 @@ class Leader:
                 self._answer()
                 self._batch = []
                 if events and self._after_commit is not None:
-                    await self._after_commit(self.state, self.sequence, [event for _, event in events])
+                    await self._after_commit(self.state, self.sequence)
         finally:
             self._stop()
 
@@ -266,6 +268,7 @@ class Leader:
         return thinned
 
     def _step(self, event: Event, now_ms: int, events: list[tuple[int, Event]], commands: list[Command]) -> None:
+        self._before_step(self.state, event, now_ms)
         try:
             commands += step(self.state, event, now_ms)
         except Exception as error:

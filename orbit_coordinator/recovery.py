@@ -1,4 +1,4 @@
-"""From what is durable to the state, and from the state to what is durable: recovery and snapshots.
+"""From what is durable to the state: recovery. How snapshots are made is in `snapshots.py`.
 
 Recovery replays events through the same `step` that made them; decisions and draws are in the events, so nothing is
 asked again. A run that fails to replay is quarantined as failed, the others go on.
@@ -7,24 +7,21 @@ asked again. A run that fails to replay is quarantined as failed, the others go 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orbit_coordinator.snapshots import MESH_PART, RUN_PART
 from orbit_coordinator.specs import SpecStore
 from orbit_core.errors import NotFoundError
 from orbit_core.sched.events import Event, RunBroken, RunCreated
 from orbit_core.sched.state import MeshState, Run, rebuild_indices
 from orbit_core.sched.step import run_of, step
 from orbit_core.store.api import Store
-from orbit_core.store.codec import decode, decode_event, decode_mesh, encode, encode_mesh
+from orbit_core.store.codec import decode, decode_event, decode_mesh
 from orbit_core.store.journal import JournalReader
 from orbit_core.store.keys import Keys
 from orbit_core.store.snapshot import load_newest
 
 log = logging.getLogger(__name__)
-
-_MESH_PART = "mesh"
-_RUN_PART = "run/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +39,9 @@ async def recover(store: Store, keys: Keys, specs: SpecStore) -> Recovered:
     snapshot = await load_newest(store, keys)
     state, sequence = MeshState(), 0
     if snapshot is not None:
-        state, sequence = decode_mesh(snapshot.parts[_MESH_PART]), snapshot.seq
+        state, sequence = decode_mesh(snapshot.parts[MESH_PART]), snapshot.seq
         for name, data in sorted(snapshot.parts.items()):
-            if name.startswith(_RUN_PART):
+            if name.startswith(RUN_PART):
                 run = decode(Run, data)
                 state.runs[run.id] = run
         # Parts come by name; the order in which runs began is what iteration goes by.
@@ -89,30 +86,3 @@ async def known_workflows(state: MeshState, specs: SpecStore) -> None:
             await load_workflow(state, specs, entry.spec_hash)
         except NotFoundError as error:
             log.error("cluster %s cannot run: %s", entry.identifier, error)
-
-
-class SnapshotParts:
-    """Encodes the state part by part; a run that has not changed since the last time is not encoded again."""
-
-    def __init__(self) -> None:
-        self._encoded: dict[str, bytes] = {}
-
-    def changed(self, run_ids: Iterable[str | None]) -> None:
-        """Runs that events have touched."""
-        for run_id in run_ids:
-            if run_id is not None:
-                self._encoded.pop(run_id, None)
-
-    def changed_all(self) -> None:
-        """An event has touched runs that it does not name (an agent was lost)."""
-        self._encoded.clear()
-
-    def encode(self, state: MeshState) -> dict[str, bytes]:
-        """All parts of a snapshot of this very moment."""
-        for gone in [run_id for run_id in self._encoded if run_id not in state.runs]:
-            del self._encoded[gone]
-        for run in state.runs.values():
-            if run.id not in self._encoded:
-                self._encoded[run.id] = encode(run)
-        parts = {_RUN_PART + run_id: data for run_id, data in self._encoded.items()}
-        return {_MESH_PART: encode_mesh(state), **parts}

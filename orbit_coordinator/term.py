@@ -20,8 +20,9 @@ from orbit_coordinator.copies import Push, second_copy
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.presence import Presence
-from orbit_coordinator.recovery import SnapshotParts, known_workflows, recover
+from orbit_coordinator.recovery import known_workflows, recover
 from orbit_coordinator.retries import Retries
+from orbit_coordinator.snapshots import Pictures
 from orbit_coordinator.space import Space
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.streams import AgentStreams
@@ -34,19 +35,13 @@ from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
 from orbit_core.plants import planted
 from orbit_core.sched.commands import ArchiveRun, CollectLogs
 from orbit_core.sched.events import (
-    AgentAttached,
-    AgentLost,
     AttemptFailed,
-    Event,
     LogsBatched,
-    Placed,
     RunArchived,
     TermBegan,
-    TimePassed,
 )
 from orbit_core.sched.model import AttemptKey, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState
-from orbit_core.sched.step import run_of
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import BlobStore, LocalBlobs
 from orbit_core.store.election import Leadership
@@ -112,11 +107,13 @@ class Term:
             on_logs=self._on_logs,
             on_run=self._on_run,
         )
+        self._pictures = Pictures()
         self.leader = Leader(
             state,
             self._journal,
             self.streams,
             resources.clock,
+            before_step=self._pictures.before,
             after_commit=self._after_commit,
             rng=resources.rng,
         )
@@ -127,7 +124,6 @@ class Term:
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
         self._space = Space(self.leader, resources.store, resources.keys, leadership, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
-        self._parts = SnapshotParts()
         self._snapshot_at = sequence + resources.snapshot_every_records
         self._snapshots_written = 0
         self._snapshot_task: asyncio.Task[None] | None = None
@@ -337,23 +333,17 @@ class Term:
 
     # Snapshots.
 
-    async def _after_commit(self, state: MeshState, sequence: int, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, AgentAttached | AgentLost | TermBegan | TimePassed):
-                self._parts.changed_all()
-            elif isinstance(event, Placed):
-                self._parts.changed(placement.run_id for placement in event.placements)
-            else:
-                self._parts.changed([run_of(event)])
+    async def _after_commit(self, state: MeshState, sequence: int) -> None:
         busy = self._snapshot_task is not None and not self._snapshot_task.done()
         if sequence >= self._snapshot_at and not busy:
             self._snapshot_at = sequence + self.resources.snapshot_every_records
             claimed = sequence + 1 if planted("snapshot-off-by-one") else sequence
-            self._snapshot_task = self._spawn(self._snapshot(claimed, self._parts.encode(state)))
+            await self._pictures.begin(state)
+            self._snapshot_task = self._spawn(self._snapshot(claimed))
 
-    async def _snapshot(self, sequence: int, parts: dict[str, bytes]) -> None:
+    async def _snapshot(self, sequence: int) -> None:
         try:
-            written = await self._snapshots.write(sequence, parts)
+            written = await self._snapshots.write(sequence, await self._pictures.finish())
             self._snapshots_written += 1
             if self._snapshots_written % RECLAIM_EVERY_SNAPSHOTS == 0:
                 await reclaim(self.resources.store, written.revision)

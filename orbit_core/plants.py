@@ -24,6 +24,7 @@ CATALOG: Final[dict[str, str]] = {
     "late-result-keeps-room": "a result of an earlier attempt leaves the present one booked on its agent",
     "snapshot-off-by-one": "a snapshot claims to hold one record more than it does",
     "snapshot-truncates-first": "the journal is truncated before the manifest is written",
+    "snapshot-of-two-moments": "a run that changes while a snapshot is taken is in it as it is afterwards",
     "timer-lost-on-failover": "waiting invocations get no timer after recovery from a snapshot",
     "gather-fires-early": "a fan-in fires when one object is still open",
     "fan-out-stalls": "no further child is created when one ends",

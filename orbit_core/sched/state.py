@@ -231,6 +231,15 @@ class MeshState:
         while self.timers and self.timers[0][0] <= self.now_ms:
             yield heapq.heappop(self.timers)
 
+    def timers_due_by(self, due_ms: int) -> Iterator[Timer]:
+        """Timers that are due by then, in no order, and left where they are."""
+        stack = [0]
+        while stack:
+            at = stack.pop()
+            if at < len(self.timers) and self.timers[at][0] <= due_ms:
+                yield self.timers[at]
+                stack += [2 * at + 1, 2 * at + 2]  # a heap: nothing below a timer is due before it
+
     def add_ready(self, run: Run, invocation: Invocation) -> None:
         self.ready.setdefault(run.id, {}).setdefault(invocation.step, {})[invocation.id] = None
 

@@ -8,7 +8,8 @@ anything.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeVar, get_args
 
@@ -18,7 +19,7 @@ from orbit_core.errors import StoreError
 from orbit_core.ids import content_hash
 from orbit_core.sched.estimate import Estimates
 from orbit_core.sched.events import Event
-from orbit_core.sched.state import Agent, ClusterEntry, MeshState
+from orbit_core.sched.state import Agent, ClusterEntry, Invocation, MeshState, Run
 
 T = TypeVar("T")
 
@@ -62,6 +63,21 @@ def decode_event(data: bytes) -> TimedEvent:
 def encode(value: object) -> bytes:
     """A run, a workflow, an agent: any one of the dataclasses of scheduling."""
     return _adapter(type(value)).dump_json(value, exclude_defaults=True)
+
+
+def encode_run(run: Run, slice_invocations: int) -> Iterator[bytes]:
+    """A run in pieces of at most so many invocations, which make what `decode` reads when they are put together."""
+    head = encode(replace(run, invocations={}))
+    yield head[:-1] + b',"invocations":{'
+    some: dict[str, Invocation] = {}
+    first = True
+    for number, (key, invocation) in enumerate(tuple(run.invocations.items()), start=1):
+        some[key] = invocation
+        if len(some) == slice_invocations or number == len(run.invocations):
+            inside = _adapter(dict[str, Invocation]).dump_json(some, exclude_defaults=True)[1:-1]
+            yield inside if first else b"," + inside
+            some, first = {}, False
+    yield b"}}"
 
 
 def decode(kind: type[T], data: bytes) -> T:
