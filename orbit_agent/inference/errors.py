@@ -2,6 +2,7 @@
 
     ModelError
     ├── UnknownModelError         no model of that name is in the store
+    ├── MisplacedModelError       the model is kept to agents with other labels  (retryable, elsewhere)
     ├── CorruptModelError         a file is missing or its hash is not the manifest's
     ├── ModelSourceError          a source cannot be read: no such folder, bucket, repository or revision
     ├── UnsupportedModelError     a graph or a task that this server cannot run
@@ -35,6 +36,13 @@ class UnknownModelError(InferenceError):
 
     status = "NOT_FOUND"
     code = "unknown-model"
+
+
+class MisplacedModelError(InferenceError):
+    """The model is kept to agents with other labels."""
+
+    code = "misplaced-model"
+    retryable = True
 
 
 class CorruptModelError(InferenceError):
@@ -106,6 +114,7 @@ _BY_CODE: dict[str, type[InferenceError]] = {
     for error in (
         InferenceError,
         UnknownModelError,
+        MisplacedModelError,
         CorruptModelError,
         ModelSourceError,
         UnsupportedModelError,

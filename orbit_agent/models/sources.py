@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from orbit_agent.inference.errors import ModelSourceError
 from orbit_agent.models.manifest import safe_path
-from orbit_core.errors import InvalidRequestError
+from orbit_core.store.models import check_source
 
 PACKAGED_ROOT: Final = Path(__file__).parent / "packaged"
 
@@ -188,24 +188,20 @@ class PackagedSource:
 
 def parse_source(text: str) -> Source:
     """The source that `text` names, in one of the four forms above. Raises `InvalidRequestError`."""
+    check_source(text)
     kind, _, rest = text.partition(":")
     match kind:
-        case "folder" if rest:
+        case "folder":
             return FolderSource(Path(rest).expanduser().absolute())
-        case "s3" if rest.startswith("//") and rest.strip("/"):
+        case "s3":
             bucket, _, prefix = rest[2:].partition("/")
             return S3Source(bucket, prefix.strip("/"))
-        case "hf" if rest.count("/") >= 1:
-            place, _, revision = rest.partition("@")
-            owner, name, *folder = place.strip("/").split("/")
+        case "hf":
+            place, _, revision = rest.strip("/").partition("@")
+            owner, name, *folder = place.split("/")
             return HuggingFaceSource(f"{owner}/{name}", revision, "/".join(folder))
-        case "package" if rest and "/" not in rest and not rest.startswith("."):
-            return PackagedSource(rest)
         case _:
-            raise InvalidRequestError(
-                f"{text!r} names no source of models",
-                remedy="folder:/path, s3://bucket/prefix, hf:owner/name@revision or package:name",
-            )
+            return PackagedSource(rest)
 
 
 def _wanted(path: str) -> bool:

@@ -1,11 +1,12 @@
 """The models of one machine: which are registered, which lie in the cache, and that they are what they were.
 
-    <root>/registered/<name>.json    a registration: source, and the manifest once it has been fetched
+    <root>/registered/<name>.json    a registration of this machine's own: source, and what it is pinned to
     <root>/cache/<hash>/…            the files of one model, under the hash of its manifest
     <root>/cache/<hash>.json         what was seen of each file when it was last hashed
 
-A file is hashed when it is fetched, and again at a load if its size, times or inode are not those it had then. What
-was used least recently leaves the cache when a new model needs the room. Everything here blocks: call it on a thread.
+The mesh's registrations are mirrored in memory (`mirror`) and come before the machine's own. A file is hashed when it
+is fetched, and again at a load if its size, times or inode are not those it had then. What was used least recently
+leaves the cache when a new model needs the room. Everything here blocks: call it on a thread.
 """
 
 from __future__ import annotations
@@ -16,39 +17,36 @@ import shutil
 import tempfile
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from orbit_agent.inference.errors import CorruptModelError, NoRoomError, UnknownModelError
+from orbit_agent.inference.errors import CorruptModelError, MisplacedModelError, NoRoomError, UnknownModelError
 from orbit_agent.models.manifest import Manifest, describe, verify
 from orbit_agent.models.sources import PACKAGED_ROOT, HuggingFaceSource, PackagedSource, Source, parse_source
-from orbit_core.errors import InvalidRequestError
 from orbit_core.ids import NAME_PATTERN
 from orbit_core.limits import GIB
+from orbit_core.store.models import ModelRecord, check_name
 
 CACHE_LIMIT_BYTES: Final = 64 * GIB
+
+#: Makes a manifest the one that the whole mesh holds a model to. Raises where the mesh has another one by now.
+Pin = Callable[[ModelRecord, Manifest], None]
 
 _Stamps = dict[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
-    """A model by name. `manifest` is None until its files were first fetched; then it is pinned."""
-
-    name: str
-    source: str
-    manifest: Manifest | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A registered model, and whether its files are here."""
+    """A registered model as it is here. `shipped`: it comes with Orbit, so that nothing need be fetched."""
 
-    registration: Registration
+    registration: ModelRecord
     cached: bool
+    fetching: bool = False
+    barred: bool = False
+    shipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +58,107 @@ class OpenModel:
 
 
 class ModelStore:
-    """Thread-safe. One process should write to a root at a time; others may read."""
+    """Thread-safe. One process should write to a root at a time; others may read.
+
+    `labels`: this machine's, which decide what models of the mesh it may hold. `pin`: asked before a model of the
+    mesh that nobody has fetched yet is used here.
+    """
 
     def __init__(
-        self, root: Path, *, cache_limit_bytes: int = CACHE_LIMIT_BYTES, packaged_root: Path = PACKAGED_ROOT
+        self,
+        root: Path,
+        *,
+        cache_limit_bytes: int = CACHE_LIMIT_BYTES,
+        packaged_root: Path = PACKAGED_ROOT,
+        labels: Mapping[str, str] | None = None,
+        pin: Pin | None = None,
     ) -> None:
         self._registered = root / "registered"
         self._cache = root / "cache"
         self._limit_bytes = cache_limit_bytes
         self._packaged_root = packaged_root
+        self._labels = dict(labels or {})
+        self._pin = pin
         self._lock = threading.Lock()
-        self._fetching: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._held: Counter[str] = Counter()
-        self._shipped: dict[str, Registration] = {}
+        #: Bytes of fetches under way, by the model's name.
+        self._arriving: dict[str, int] = {}
+        self._shipped: dict[str, ModelRecord] = {}
+        self._mesh: dict[str, ModelRecord] = {}
         self._registered.mkdir(parents=True, exist_ok=True)
         self._cache.mkdir(parents=True, exist_ok=True)
 
-    def add(self, name: str, source: str) -> Registration:
-        """Registers a model; nothing is fetched yet. The same name again replaces the registration."""
-        if not NAME_PATTERN.fullmatch(name):
-            raise InvalidRequestError(f"{name!r} is no name for a model", remedy="a-z, 0-9, dots, dashes")
+    # ---- registrations ----
+
+    def add(self, name: str, source: str) -> ModelRecord:
+        """Registers a model on this machine; nothing is fetched yet. The same name again replaces the registration."""
+        check_name(name)
         parse_source(source)
-        registration = Registration(name, source)
-        self._write(registration)
-        return registration
+        record = ModelRecord(name, source)
+        self._write(record)
+        return record
+
+    def mirror(self, records: Mapping[str, ModelRecord]) -> tuple[str, ...]:
+        """Takes over the mesh's registrations; the names of models that are no longer what they were, or gone.
+
+        Their files leave the cache unless they are in use, or another model's too.
+        """
+        with self._lock:
+            before, self._mesh = self._mesh, dict(records)
+        changed = [name for name, record in before.items() if _is_another(record, records.get(name))]
+        for name in changed:
+            self._discard(before[name].manifest)
+        return tuple(changed)
 
     def list(self) -> tuple[StoredModel, ...]:
         """All models in the order of their names, those that ship with Orbit among them."""
-        names = {path.stem for path in self._registered.glob("*.json")} | self._packaged()
-        registrations = [self.registration(name) for name in sorted(names)]
-        return tuple(StoredModel(r, self._is_cached(r)) for r in registrations)
+        return tuple(self._stored(self.registration(name)) for name in sorted(self._names()))
 
-    def registration(self, name: str) -> Registration:
+    def registration(self, name: str) -> ModelRecord:
         """The registration of `name`; raises `UnknownModelError`."""
+        record = self._mesh.get(name)
+        if record is not None:
+            return record
         path = self._path(name)
         if path is not None and path.is_file():
-            data = json.loads(path.read_text(encoding="utf-8"))
-            manifest = data["manifest"]
-            return Registration(name, data["source"], None if manifest is None else Manifest.from_json(manifest))
+            return ModelRecord.decode(name, path.read_bytes())
         if name in self._packaged():
             return self._ships(name)
-        known = sorted({path.stem for path in self._registered.glob("*.json")} | self._packaged())
         raise UnknownModelError(
-            f"there is no model {name!r} here (known: {', '.join(known[:10]) or 'none'})",
+            f"there is no model {name!r} here (known: {', '.join(sorted(self._names())[:10]) or 'none'})",
             remedy="`orbit models add` registers one",
         )
+
+    def remove(self, name: str) -> None:
+        """Forgets a model of this machine and frees its place in the cache, unless another name has the same files."""
+        record = self.registration(name)
+        path = self._path(name)
+        if path is not None:
+            path.unlink(missing_ok=True)
+        self._discard(record.manifest, apart_from=name)
+
+    def _stored(self, record: ModelRecord) -> StoredModel:
+        return StoredModel(
+            record,
+            cached=self._is_cached(record),
+            fetching=record.name in self._arriving,
+            barred=not record.admits(self._labels),
+            shipped=record.source.startswith("package:"),
+        )
+
+    def _names(self) -> set[str]:
+        return {path.stem for path in self._registered.glob("*.json")} | self._packaged() | self._mesh.keys()
+
+    def _discard(self, manifest: Manifest | None, *, apart_from: str = "") -> None:
+        """Frees a model's place in the cache unless it is in use, or another name has the same files."""
+        if manifest is None or self._held[manifest.hash] > 0:
+            return
+        others = (self.registration(name).manifest for name in self._names() if name != apart_from)
+        if manifest.hash not in {other.hash for other in others if other is not None}:
+            self._drop(manifest.hash)
+
+    # ---- use ----
 
     def cached(self, name: str) -> bool:
         """Whether a load would need no fetch."""
@@ -116,13 +170,20 @@ class ModelStore:
         A model that was fetched before must come out the same, else `CorruptModelError`: `add` it again to take
         what its source now holds. Raises `NoRoomError` and `ModelSourceError` as well.
         """
-        with self._fetching[name]:
-            return self._fetch(self.registration(name))
+        with self._turns[name]:
+            return self._fetch(self._admitted(name))
+
+    def ensure(self, name: str) -> Manifest:
+        """Fetches what is missing or damaged, so that a load needs no fetch. Raises what `pull` does."""
+        try:
+            return self.open(name).manifest
+        except CorruptModelError:
+            return self.pull(name)
 
     def open(self, name: str) -> OpenModel:
         """The files of a model, fetched if need be and verified. Raises what `pull` raises."""
-        with self._fetching[name]:
-            registration = self.registration(name)
+        with self._turns[name]:
+            registration = self._admitted(name)
             if not self._is_cached(registration) or registration.manifest is None:
                 manifest = self._fetch(registration)
             else:
@@ -131,17 +192,6 @@ class ModelStore:
             folder = self._cache / manifest.hash
             os.utime(folder)  # the time of last use
             return OpenModel(manifest, folder)
-
-    def remove(self, name: str) -> None:
-        """Forgets a model and frees its place in the cache, unless another name has the same files."""
-        registration = self.registration(name)
-        path = self._path(name)
-        if path is not None:
-            path.unlink(missing_ok=True)
-        manifest = registration.manifest
-        others = [stored.registration for stored in self.list() if stored.registration.name != name]
-        if manifest is not None and manifest.hash not in {o.manifest.hash for o in others if o.manifest}:
-            self._drop(manifest.hash)
 
     @contextmanager
     def holding(self, manifest: Manifest) -> Iterator[None]:
@@ -156,59 +206,88 @@ class ModelStore:
 
     # ---- fetching ----
 
-    def _fetch(self, registration: Registration) -> Manifest:
-        source = self._source(registration)
+    def _admitted(self, name: str) -> ModelRecord:
+        record = self.registration(name)
+        if not record.admits(self._labels):
+            wanted = ", ".join(f"{key}={value}" for key, value in sorted(record.labels.items()))
+            raise MisplacedModelError(f"the model {name} is kept to agents labelled {wanted}, and this one is not")
+        return record
+
+    def _fetch(self, record: ModelRecord) -> Manifest:
+        source = self._source(record)
         listing = source.list()
-        self._make_room(listing.size_bytes, registration)
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix=".fetch-") as scratch:
+        with (
+            self._room(record, listing.size_bytes),
+            tempfile.TemporaryDirectory(dir=self._cache, prefix=".fetch-") as scratch,
+        ):
             folder = Path(scratch) / "model"
             folder.mkdir()
             source.fetch(listing, folder)
             shutil.rmtree(folder / ".hub", ignore_errors=True)
             manifest = describe(
-                folder, listing.paths, name=registration.name, source=registration.source, revision=listing.revision
+                folder, listing.paths, name=record.name, source=record.source, revision=listing.revision
             )
-            pinned = registration.manifest
-            if pinned is not None and pinned.hash != manifest.hash:
-                raise CorruptModelError(
-                    f"{registration.source} no longer holds what {registration.name} was pinned to",
-                    remedy=f"`orbit models add {registration.name} {registration.source}` pins what it holds now",
-                )
+            self._agree(record, manifest)
             target = self._cache / manifest.hash
             self._drop(manifest.hash)
             folder.rename(target)
         self._stamp(manifest)
-        if registration is not self._shipped.get(registration.name):
-            self._write(replace(registration, manifest=manifest))
         return manifest
 
-    def _source(self, registration: Registration) -> Source:
-        source = parse_source(registration.source)
+    def _agree(self, record: ModelRecord, manifest: Manifest) -> None:
+        """Pins a model to what was fetched first; later fetches must come out the same."""
+        if record.manifest is not None:
+            if record.manifest.hash != manifest.hash:
+                raise CorruptModelError(
+                    f"{record.source} no longer holds what {record.name} was pinned to",
+                    remedy=f"`orbit models add {record.name} {record.source}` pins what it holds now",
+                )
+        elif record.name not in self._mesh:
+            self._write(replace(record, manifest=manifest))
+        else:
+            if self._pin is not None:
+                self._pin(record, manifest)
+            with self._lock:
+                if self._mesh.get(record.name) == record:  # not replaced meanwhile
+                    self._mesh[record.name] = replace(record, manifest=manifest)
+
+    def _source(self, record: ModelRecord) -> Source:
+        source = parse_source(record.source)
         if isinstance(source, PackagedSource):
             return replace(source, root=self._packaged_root)
-        if isinstance(source, HuggingFaceSource) and registration.manifest is not None:
+        if isinstance(source, HuggingFaceSource) and record.manifest is not None:
             # Pinned: the branch that was named may have moved on since.
-            return replace(source, revision=registration.manifest.revision)
+            return replace(source, revision=record.manifest.revision)
         return source
 
-    def _make_room(self, size_bytes: int, registration: Registration) -> None:
-        """Evicts what was used least recently until `size_bytes` fit the limit and the disk."""
-        own = registration.manifest.hash if registration.manifest is not None else None
+    @contextmanager
+    def _room(self, record: ModelRecord, size_bytes: int) -> Iterator[None]:
+        """Evicts what was used least recently until `size_bytes` fit the limit and the disk, and keeps them free."""
+        own = record.manifest.hash if record.manifest is not None else None
         with self._lock:
-            held = {key for key, count in self._held.items() if count > 0}
+            self._evict_for(record.name, own, size_bytes)
+            self._arriving[record.name] = size_bytes
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._arriving[record.name]
+
+    def _evict_for(self, name: str, own: str | None, size_bytes: int) -> None:
         cached = sorted((path for path in self._cache.iterdir() if path.is_dir()), key=lambda p: p.stat().st_mtime_ns)
         cached = [path for path in cached if not path.name.startswith(".") and path.name != own]
         sizes = {path: _size_bytes(path) for path in cached}
         free_bytes = min(self._limit_bytes - sum(sizes.values()), shutil.disk_usage(self._cache).free)
+        free_bytes -= sum(self._arriving.values())
         for path in cached:
             if size_bytes <= free_bytes:
                 break
-            if path.name not in held:
+            if self._held[path.name] <= 0:
                 self._drop(path.name)
                 free_bytes += sizes[path]
         if size_bytes > free_bytes:
             raise NoRoomError(
-                f"{registration.name} needs {size_bytes / GIB:.2f} GiB on disk, the model cache has room for "
+                f"{name} needs {size_bytes / GIB:.2f} GiB on disk, the model cache has room for "
                 f"{max(0, free_bytes) / GIB:.2f} GiB beside the models in use",
                 remedy="remove models, or raise the cache's limit",
             )
@@ -219,7 +298,7 @@ class ModelStore:
 
     # ---- verification ----
 
-    def _is_cached(self, registration: Registration) -> bool:
+    def _is_cached(self, registration: ModelRecord) -> bool:
         return registration.manifest is not None and (self._cache / registration.manifest.hash).is_dir()
 
     def _verify(self, manifest: Manifest) -> None:
@@ -246,31 +325,38 @@ class ModelStore:
     def _stamp_path(self, model_hash: str) -> Path:
         return self._cache / f"{model_hash}.json"
 
-    # ---- registrations ----
+    # ---- those that ship, and those of this machine ----
 
     def _packaged(self) -> set[str]:
         if not self._packaged_root.is_dir():
             return set()
         return {p.name for p in self._packaged_root.iterdir() if p.is_dir() and NAME_PATTERN.fullmatch(p.name)}
 
-    def _ships(self, name: str) -> Registration:
+    def _ships(self, name: str) -> ModelRecord:
         """A model that ships with Orbit is pinned to what this version of Orbit ships; hashed once a process."""
         if name not in self._shipped:
             folder = PackagedSource(name, self._packaged_root).folder
             source = f"package:{name}"
             manifest = describe(folder.path, folder.list().paths, name=name, source=source, revision="")
-            self._shipped[name] = Registration(name, source, manifest)
+            self._shipped[name] = ModelRecord(name, source, manifest=manifest)
         return self._shipped[name]
 
     def _path(self, name: str) -> Path | None:
         return self._registered / f"{name}.json" if NAME_PATTERN.fullmatch(name) else None
 
-    def _write(self, registration: Registration) -> None:
-        manifest = registration.manifest
-        data = {"source": registration.source, "manifest": None if manifest is None else manifest.to_json()}
-        path = self._path(registration.name)
+    def _write(self, record: ModelRecord) -> None:
+        if self._shipped.get(record.name) == record:
+            return
+        path = self._path(record.name)
         assert path is not None
-        _write_atomically(path, json.dumps(data, indent=2))
+        _write_atomically(path, record.encode().decode())
+
+
+def _is_another(before: ModelRecord, after: ModelRecord | None) -> bool:
+    """Whether a model that was registered as `before` may hold other bytes now. Being pinned changes nothing."""
+    if after is None or before.source != after.source:
+        return True
+    return before.manifest is not None and (after.manifest is None or after.manifest.hash != before.manifest.hash)
 
 
 def _size_bytes(folder: Path) -> int:

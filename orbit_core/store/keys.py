@@ -9,6 +9,7 @@
 <prefix>/vault/…                                  sealed secrets and the keys that seal them
 <prefix>/tokens/<sha256>                          who may call
 <prefix>/archive/<run id>                         the summary of an ended run
+<prefix>/models/<name>                            a model: its source, and what it is pinned to
 """
 
 from __future__ import annotations
@@ -116,6 +117,15 @@ class Keys:
 
     def run_id(self, key: bytes) -> str:
         return self._last(key, "archive")
+
+    def model(self, name: str) -> bytes:
+        return self._key("models", _segment(name))
+
+    def models(self) -> KeyRange:
+        return self._under("models")
+
+    def model_name(self, key: bytes) -> str:
+        return self._last(key, "models")
 
     def vault_key(self, project: str, key_id: str) -> bytes:
         return self._key("vault", _segment(project), "keys", _segment(key_id))

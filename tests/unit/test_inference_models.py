@@ -13,10 +13,11 @@ import pytest
 
 from orbit_agent.inference.errors import CorruptModelError, ModelSourceError, NoRoomError, UnknownModelError
 from orbit_agent.models import sources
-from orbit_agent.models.manifest import Manifest, ModelFile, safe_path
+from orbit_agent.models.manifest import safe_path
 from orbit_agent.models.sources import HuggingFaceSource, S3Source, parse_source
 from orbit_agent.models.store import ModelStore
-from orbit_core.errors import InvalidRequestError
+from orbit_core.errors import InvalidRequestError, ModelError
+from orbit_core.store.models import Manifest, ModelFile
 
 TINY = Path(__file__).parents[1] / "data" / "tiny_llm"
 
@@ -196,7 +197,7 @@ def test_paths_out_of_the_folder_are_refused(path: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"files": 1}', '{"name":"n","source":"s","revision":"","files":[1]}'])
 def test_a_damaged_manifest_is_an_error(text: str) -> None:
-    with pytest.raises(CorruptModelError, match="manifest"):
+    with pytest.raises(ModelError, match="manifest"):
         Manifest.from_json(text)
 
 
