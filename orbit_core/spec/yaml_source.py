@@ -110,6 +110,12 @@ def _refuse_unprintable(text: str, reporter: Reporter) -> None:
         raise _Stop
 
 
+def reads_as_text(text: str) -> bool:
+    """Whether `text`, written without quotes, would be read as this text and not as a number, a flag or nothing."""
+    kinds = (_NULL, _DECIMAL, _BASED, _FLOAT, _NOT_FINITE)
+    return text not in _BOOLEAN and not any(kind.match(text) for kind in kinds)
+
+
 class _Composer:
     """Events to raw values, without recursion."""
 
