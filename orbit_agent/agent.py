@@ -18,10 +18,8 @@ from orbit_agent.advertise import Advertiser
 from orbit_agent.attempts import Attempts
 from orbit_agent.config import AgentConfig
 from orbit_agent.executor import Executor
-from orbit_agent.inference.providers import probe
-from orbit_agent.inference.server import ModelServer
 from orbit_agent.link import LeaderFinder, Link
-from orbit_agent.models.store import ModelStore
+from orbit_agent.models.agent_models import AgentModels, cached, warm
 from orbit_agent.models_for_workers import ServedModels
 from orbit_agent.objects import BlobFiles
 from orbit_agent.outbox import Outbox
@@ -58,7 +56,7 @@ _PRICE_KINDS = {
 class Agent:
     """`run` from start to end; `stop` begins the drain."""
 
-    def __init__(self, config: AgentConfig, store: Store, models: ModelServer, providers: Sequence[str]) -> None:
+    def __init__(self, config: AgentConfig, store: Store, models: AgentModels) -> None:
         self._config = config
         self._clock = SystemClock()
         self._models = models
@@ -68,7 +66,7 @@ class Agent:
         self._pool = WorkerPool(
             scratch_root=config.data / "scratch",
             size=config.slots,
-            models=ServedModels(models),
+            models=ServedModels(models.inference),
             files=BlobFiles(self._fetcher),
             on_log=self._log,
         )
@@ -82,17 +80,22 @@ class Agent:
         self._finder = LeaderFinder(store, keys)
         self._link = Link(self._finder, opening=self._opening, on_command=self._command)
         self._advertiser = Advertiser(store, keys, config.id)
-        self._advertisement = self._describe(providers)
+        self._advertisement = self._describe(models.providers)
         self._logs: list[common_pb2.LogRecord] = []
         self._stopping = asyncio.Event()
 
     @classmethod
     async def create(cls, config: AgentConfig, store: Store) -> Agent:
         """Finds out what this machine can do; raises where inference is set up in a way that cannot work."""
-        usable = (await probe()).usable
-        limit_bytes = config.memory_bytes or hardware.usable_memory_bytes()
-        models = ModelServer(ModelStore(config.models), threads=config.threads, memory_limit_bytes=limit_bytes)
-        return cls(config, store, models, usable)
+        models = await AgentModels.create(
+            config.models,
+            (store, Keys(config.prefix)),
+            labels=config.labels,
+            threads=config.threads,
+            memory_limit_bytes=config.memory_bytes or hardware.usable_memory_bytes(),
+            cache_limit_bytes=config.model_cache_bytes,
+        )
+        return cls(config, store, models)
 
     def _describe(self, providers: Sequence[str]) -> agents_pb2.Advertisement:
         config = self._config
@@ -106,7 +109,6 @@ class Agent:
             price_usd_per_hour=config.price_usd_per_hour,
             price_kind=_PRICE_KINDS[config.price_kind],
             satellites=installed().names(),
-            warm_models=self._warm(),
             started_ms=self._clock.now_ms(),
         )
 
@@ -126,13 +128,12 @@ class Agent:
         await server.start()
         await self._pool.start()
         await self._models.start()
-        self._advertiser.say(self._advertisement)
         tasks = [
             asyncio.create_task(work, name=name)
             for name, work in (
                 ("finder", self._finder.run()),
-                ("link", self._link.run()),
-                ("advertiser", self._advertiser.run()),
+                ("models", self._models.run()),
+                ("link", self._introduce()),
                 ("heartbeats", self._heartbeats()),
                 ("logs", self._send_logs()),
             )
@@ -166,14 +167,15 @@ class Agent:
     # What the link asks.
 
     def _opening(self) -> list[agents_pb2.AgentEvent]:
-        del self._advertisement.warm_models[:]
-        self._advertisement.warm_models.extend(self._warm())
         return self._attempts.opening(self._advertisement)
 
     def _command(self, command: agents_pb2.AgentCommand) -> None:
         self._attempts.command(command)
-        if command.WhichOneof("kind") == "drain":
+        kind = command.WhichOneof("kind")
+        if kind == "drain":
             self.stop()
+        elif kind == "pull_model":
+            self._models.pull(command.pull_model)
 
     async def share(self, blobs: Sequence[common_pb2.BlobRef]) -> None:
         """Copies blobs to the leader's machine, so that a result outlives this one."""
@@ -187,25 +189,43 @@ class Agent:
 
     # What goes out by itself.
 
+    async def _introduce(self) -> None:
+        """Speaks to the mesh once its registrations of models are known here: work that needs them may follow."""
+        await self._models.registered()
+        self._tell_of(await self._models.report())
+        self._advertiser.say(self._advertisement)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._advertiser.run())
+            group.create_task(self._link.run())
+
     async def _heartbeats(self) -> None:
         psutil.cpu_percent()
         while True:
             await self._clock.sleep(HEARTBEAT_S)
-            warm = self._warm()
-            if list(self._advertisement.warm_models) != warm:
-                del self._advertisement.warm_models[:]
-                self._advertisement.warm_models.extend(warm)
+            models = await self._models.report()
+            if self._tell_of(models):
                 self._advertiser.say(self._advertisement)
             beat = agents_pb2.Heartbeat(
                 cpu_load=psutil.cpu_percent() / 100,
                 memory_free_bytes=psutil.virtual_memory().available,
-                warm_models=warm,
+                warm_models=self._advertisement.warm_models,
                 price_usd_per_hour=self._config.price_usd_per_hour,
+                models=models,
             )
             self._link.send(agents_pb2.AgentEvent(heartbeat=beat))
 
-    def _warm(self) -> list[str]:
-        return sorted(model.name for model in self._models.loaded() if model.state == "warm")
+    def _tell_of(self, models: Sequence[agents_pb2.AgentModel]) -> bool:
+        """Brings the advertisement up to date; whether that changes what etcd should hold."""
+        said = self._advertisement
+        before = (list(said.warm_models), list(said.cached_models))
+        now = (warm(models), cached(models))
+        said.ClearField("models")
+        said.models.extend(models)
+        said.ClearField("warm_models")
+        said.warm_models.extend(now[0])
+        said.ClearField("cached_models")
+        said.cached_models.extend(now[1])
+        return now != before
 
     def _log(self, call: Call, record: LogRecord) -> None:
         self._logs.append(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orbit_agent.models.store import CACHE_LIMIT_BYTES
 from orbit_core.limits import GIB, KIB, MIB
 from orbit_core.store.keys import DEFAULT_PREFIX
 
@@ -34,6 +35,7 @@ class AgentConfig:
     prefix: str
     drain_s: float
     models: Path
+    model_cache_bytes: int
 
 
 def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
@@ -54,6 +56,9 @@ def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
     parser.add_argument("--prefix", default=DEFAULT_PREFIX, help="the key prefix of the mesh in etcd")
     parser.add_argument("--drain", type=float, default=20.0, metavar="SECONDS", help="how long SIGTERM waits")
     parser.add_argument("--models", type=Path, help="the folder of models; DATA/models if left out")
+    parser.add_argument(
+        "--model-cache", type=parse_bytes, default=CACHE_LIMIT_BYTES, metavar="64GiB", help="room on disk for models"
+    )
     given = parser.parse_args(arguments)
     return AgentConfig(
         etcd=tuple(filter(None, given.etcd.split(","))),
@@ -71,6 +76,7 @@ def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
         prefix=given.prefix,
         drain_s=given.drain,
         models=given.models or given.data / "models",
+        model_cache_bytes=given.model_cache,
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from orbit_agent.inference.api import EmbedRequest, GenerateRequest, Message, Sampling, ScoreRequest
+from orbit_agent.inference.api import EmbedRequest, GenerateRequest, Inference, Message, Sampling, ScoreRequest
 from orbit_agent.inference.errors import InferenceError
-from orbit_agent.inference.server import ModelServer
 from satellites.contract import (
     Embedded,
     GenerateCall,
@@ -22,7 +21,7 @@ from satellites.contract import (
 class ServedModels:
     """Turns a satellite's calls into requests, and what goes wrong into the satellite's errors."""
 
-    def __init__(self, server: ModelServer) -> None:
+    def __init__(self, server: Inference) -> None:
         self._server = server
         self._numbers = itertools.count(1)
 

@@ -109,6 +109,8 @@ class Session:
         elif kind == "drain":
             self._obey(command.drain.epoch)
             return self.drain("asked to")
+        elif kind == "pull_model":
+            self._obey(command.pull_model.epoch)
         return Actions()
 
     def _obey(self, epoch: int) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,10 +30,10 @@ from orbit_agent.inference.api import (
 from orbit_agent.inference.backend import BackendInfo, LoadSettings, Request, Result
 from orbit_agent.inference.errors import InferenceError, ModelCrashedError, NoRoomError
 from orbit_agent.inference.process import ModelProcess
-from orbit_agent.models.manifest import Manifest
-from orbit_agent.models.store import ModelStore
+from orbit_agent.models.store import ModelStore, StoredModel
 from orbit_core.errors import InternalError
 from orbit_core.limits import GIB, MIB
+from orbit_core.store.models import Manifest
 
 _log = logging.getLogger("orbit.inference")
 
@@ -86,9 +87,9 @@ class ModelServer:
         self._spare: asyncio.Task[ModelProcess] | None = None
         self._room = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Finds out what inference can run on. Raises `ProviderError` where there is nothing."""
-        self._provider = providers.choose(await providers.probe(), self._wanted_provider)
+    async def start(self, found: providers.Providers | None = None) -> None:
+        """Chooses what inference runs on, of what a probe has found. Raises `ProviderError` where there is nothing."""
+        self._provider = providers.choose(found or await providers.probe(), self._wanted_provider)
         self._prepare_spare()
 
     async def close(self) -> None:
@@ -130,11 +131,11 @@ class ModelServer:
         """Ends a model's process, if it has one; what it holds fails with `ModelCrashedError`."""
         await self._unload(model)
 
-    def loaded(self) -> tuple[LoadedModel, ...]:
-        """Every registered model as it is to be advertised, in the order of names."""
+    def loaded(self, models: Sequence[StoredModel] | None = None) -> tuple[LoadedModel, ...]:
+        """How each model is to be advertised; without `models` all that are registered, in the order of names."""
         return tuple(
             self._advertised(stored.registration.name, stored.registration.manifest, stored.cached)
-            for stored in self._models.list()
+            for stored in (self._models.list() if models is None else models)
         )
 
     def _advertised(self, name: str, manifest: Manifest | None, cached: bool) -> LoadedModel:
