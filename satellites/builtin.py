@@ -7,11 +7,15 @@ from typing import Final
 
 from satellites.alerts.send_logs_to_new_relic import SendLogsToNewRelic
 from satellites.alerts.send_pagerduty_alert import SendPagerdutyAlert
+from satellites.documents.ocr import Ocr
 from satellites.documents.parse_pdf_with_docling import ParsePdfWithDocling
 from satellites.documents.validate_json import ValidateJson
 from satellites.http.call_webhook import CallWebhook
+from satellites.language.classify import Classify
+from satellites.language.embed import Embed
 from satellites.language.generate import Generate
 from satellites.language.presets import PRESETS
+from satellites.language.rerank import Rerank
 from satellites.registry import SatelliteClass
 from satellites.storage.delete_file_from_s3 import DeleteFileFromS3
 from satellites.storage.get_files import GetFiles
@@ -23,14 +27,18 @@ from satellites.trial.sleep import Sleep
 
 SATELLITES: Final[tuple[SatelliteClass, ...]] = (
     CallWebhook,
+    Classify,
     DeleteFileFromS3,
     Echo,
+    Embed,
     Fail,
     Generate,
     GetFiles,
     GetFilesFromS3,
     MoveFile,
+    Ocr,
     ParsePdfWithDocling,
+    Rerank,
     SendLogsToNewRelic,
     SendPagerdutyAlert,
     Sleep,

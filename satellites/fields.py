@@ -30,14 +30,14 @@ def _merged(value: Any) -> Any:
 Merged = BeforeValidator(_merged)
 
 
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """Numbers and booleans as text: YAML makes them of what was meant as text."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
 
 
-TextValue = Annotated[str, BeforeValidator(_as_text)]
+TextValue = Annotated[str, BeforeValidator(as_text)]
 
 
 def _extensions(value: Any) -> Any:

@@ -37,6 +37,14 @@ def parse(path: Path, *, ocr: Ocr, language: str = "en") -> Parsed:
     )
 
 
+def drawn_pages(path: Path) -> Iterator[Any]:
+    """Every page as an array of pixels (height × width × BGR), one at a time."""
+    with _opened(path) as document:
+        for index in range(len(document)):
+            with contextlib.closing(_page(document, index)) as page:
+                yield _drawn(page)
+
+
 def pictures(path: Path, folder: Path) -> list[Path]:
     """The pictures in the PDF as files `page-<n>-<m>.png` in `folder`, in the order of the pages."""
     if importlib.util.find_spec("PIL") is None:
@@ -67,19 +75,22 @@ def _opened(path: Path) -> Iterator[PdfDocument]:
 
 
 def _read(document: PdfDocument, index: int, ocr: Ocr, language: str) -> Page:
-    from pypdfium2 import PdfiumError
-
-    try:
-        page = document[index]
-    except PdfiumError as error:
-        raise unreadable(f"page {index + 1}: {error}") from error
-    with contextlib.closing(page):
+    with contextlib.closing(_page(document, index)) as page:
         text = _text(page)
         if ocr == "always" or (ocr == "auto" and not text):
             from satellites.documents.pdf import ocr as reader
 
             return Page(index + 1, reader.read(_drawn(page), language), ocr=True)
         return Page(index + 1, text)
+
+
+def _page(document: PdfDocument, index: int) -> PdfPage:
+    from pypdfium2 import PdfiumError
+
+    try:
+        return document[index]
+    except PdfiumError as error:
+        raise unreadable(f"page {index + 1}: {error}") from error
 
 
 def _text(page: PdfPage) -> str:
