@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import yaml
-
 from orbit_coordinator.compile import compile_workflow
 from orbit_coordinator.services.access import Access, page
 from orbit_core.errors import InvalidRequestError, NotFoundError, PreconditionError
@@ -14,6 +12,7 @@ from orbit_core.limits import PAGE_DEFAULT, PAGE_MAX, SPEC_MAX_BYTES
 from orbit_core.pb.orbit.v1 import clusters_pb2, clusters_pb2_grpc
 from orbit_core.sched.events import ClusterDeleted, ClusterEnabled, ClusterSubmitted
 from orbit_core.sched.state import ClusterEntry
+from orbit_core.spec import yaml_text
 from orbit_core.spec.catalog import Catalog
 from orbit_core.spec.cron import next_after
 from orbit_core.spec.diagnostics import Diagnostic, invalid_spec
@@ -73,7 +72,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         spec = await self._access.resources.specs.get(entry.spec_hash)
         view = cluster_view(spec.cluster, entry)
         document = ClusterFile(version=VERSION, cluster=spec.cluster).to_document()
-        view.document = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        view.document = yaml_text.write(document)
         return clusters_pb2.GetClusterResponse(cluster=view)
 
     async def ListClusters(

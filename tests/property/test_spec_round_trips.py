@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
@@ -30,6 +29,7 @@ from orbit_core.spec.references import (
 )
 from orbit_core.spec.resolve import Values, fill_secrets, resolve, resolve_open
 from orbit_core.spec.schemas import parse_output_schema
+from orbit_core.spec.yaml_text import write
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,8}[a-z0-9])?", fullmatch=True).filter(
     lambda name: name not in ("run", "output", "outputs")
@@ -270,10 +270,10 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 @given(documents())
 def test_clusters(document: dict[str, Any]) -> None:
     cluster = load_document(document).unwrap()
-    assert load(yaml.safe_dump(document, sort_keys=False, allow_unicode=True)).unwrap() == cluster
+    assert load(write(document)).unwrap() == cluster
     written = ClusterFile(version="0.0.1b", cluster=cluster).to_document()
     assert load_document(written).unwrap() == cluster
-    assert load(yaml.safe_dump(written, sort_keys=False)).unwrap() == cluster
+    assert load(write(written)).unwrap() == cluster
     assert load(json.dumps(written, ensure_ascii=False)).unwrap() == cluster
     assert Cluster.model_validate_json(cluster.model_dump_json()) == cluster
     stripped, values = cluster.without_secret_values()
