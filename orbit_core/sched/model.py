@@ -136,7 +136,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What an agent says of itself that scheduling needs. `price_kind`: owned, on-demand or spot."""
+    """What an agent says of itself that scheduling needs. `price_kind`: owned, on-demand or spot.
+
+    `cached_models` need no fetch there, warm ones among them; `barred_models` are kept to agents with other labels.
+    """
 
     id: str
     session: str
@@ -149,6 +152,8 @@ class AgentFacts:
     labels: tuple[tuple[str, str], ...] = ()
     satellites: tuple[str, ...] = ()
     warm_models: tuple[str, ...] = ()
+    cached_models: tuple[str, ...] = ()
+    barred_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ class Placer:
                 continue
             facts = agent.facts
             like = (facts.price_usd_per_hour, facts.price_kind, facts.cpu_milli, facts.memory_bytes, facts.gpus)
-            like = (*like, facts.labels, facts.warm_models)
+            like = (*like, facts.labels, facts.warm_models, facts.cached_models)
             if like not in known:
                 known[like] = expected_cost_usd(now.state.estimates, facts, work.step)
             found[agent_id] = known[like]
@@ -227,7 +227,12 @@ def _classes(state: MeshState) -> list[_Class]:
 
 
 def _can_run(agent: Agent, step: StepPlan) -> bool:
-    return agent.status is AgentStatus.ATTACHED and step.satellite in agent.facts.satellites
+    facts = agent.facts
+    return (
+        agent.status is AgentStatus.ATTACHED
+        and step.satellite in facts.satellites
+        and step.model not in facts.barred_models
+    )
 
 
 def _is_large_enough(facts: AgentFacts, need: Need) -> bool:

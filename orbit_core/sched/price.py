@@ -7,8 +7,9 @@ from orbit_core.sched.model import AgentFacts
 from orbit_core.sched.workflow import Need, StepPlan
 
 _MS_PER_HOUR = 3_600_000
-#: What loading a model that is not warm counts for beside an invocation's own time.
+#: What loading a model that is not warm counts for beside an invocation's own time, and what fetching it adds.
 COLD_MODEL_MS = 10_000
+FETCHED_MODEL_MS = 60_000
 
 
 def dominant_share(agent: AgentFacts, need: Need) -> float:
@@ -37,6 +38,12 @@ def expected_cost_usd(estimates: Estimates, agent: AgentFacts, step: StepPlan, a
     `attempts`: how many share the loading. The one estimate that placement, plan, quote and explanation use.
     """
     expected_ms = estimate(estimates, step, hardware_kind(agent, step)).mean_ms
-    cold = step.model is not None and step.model not in agent.warm_models
-    cold_ms = COLD_MODEL_MS / max(1.0, attempts) if cold else 0.0
+    cold_ms = _until_warm_ms(agent, step.model) / max(1.0, attempts)
     return attempt_cost_usd(agent, step.request, expected_ms * redo_factor(estimates, agent, expected_ms) + cold_ms)
+
+
+def _until_warm_ms(agent: AgentFacts, model: str | None) -> int:
+    """How long the first attempt there waits for its model."""
+    if model is None or model in agent.warm_models:
+        return 0
+    return COLD_MODEL_MS if model in agent.cached_models else COLD_MODEL_MS + FETCHED_MODEL_MS
