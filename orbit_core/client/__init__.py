@@ -12,6 +12,7 @@ Everything public is named here; modules with an underscore are not. Errors are 
 """
 
 from orbit_core.client._routing import OnWait, Patience
+from orbit_core.client._sources import ClusterSource
 from orbit_core.client.aio import OrbitClient
 from orbit_core.client.context import context_file, orbit_home, parse_addresses, resolve_addresses
 from orbit_core.client.download import files_in
@@ -54,6 +55,7 @@ __all__ = [
     "Agent",
     "AgentState",
     "Cluster",
+    "ClusterSource",
     "ClusterVersion",
     "CostKey",
     "CostLine",

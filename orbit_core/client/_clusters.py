@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from orbit_core.client import _convert
-from orbit_core.client._requests import content_of
 from orbit_core.client._requests import request_id as new_request_id
 from orbit_core.client._routing import Router
+from orbit_core.client._sources import ClusterSource, content_of, problems_of, retold
 from orbit_core.client.types import Cluster, ClusterVersion, Submission, Validation
 from orbit_core.errors import PreconditionError
 from orbit_core.limits import PAGE_MAX
@@ -20,23 +18,25 @@ class ClusterCalls:
 
     _router: Router
 
-    async def validate(self, file: str | Path | bytes, *, file_name: str = "") -> Validation:
-        """Check a cluster file (a path, or its bytes) against the mesh's catalog; stores nothing."""
+    async def validate(self, file: ClusterSource, *, file_name: str = "") -> Validation:
+        """Check a cluster (a path, a file's bytes, or Python objects) against the mesh's catalog; stores nothing."""
         content, name = content_of(file, file_name)
         request = pb.ValidateClusterRequest(content=content, file_name=name)
         response = await self._router.unary(lambda channel: ClusterServiceStub(channel).ValidateCluster, request)
         diagnostics = tuple(_convert.diagnostic(each) for each in response.diagnostics)
-        return Validation(name, response.identifier, diagnostics)
+        return Validation(name, response.identifier, retold(file, diagnostics))
 
-    async def submit(
-        self, file: str | Path | bytes, *, file_name: str = "", request_id: str | None = None
-    ) -> Submission:
-        """Store a cluster file (a path, or its bytes). Raises `InvalidSpecError` with every problem that fits."""
+    async def submit(self, file: ClusterSource, *, file_name: str = "", request_id: str | None = None) -> Submission:
+        """Store a cluster (a path, a file's bytes, or Python objects).
+
+        Raises `InvalidSpecError` with every problem that fits.
+        """
         content, name = content_of(file, file_name)
         request = pb.SubmitClusterRequest(content=content, file_name=name, request_id=request_id or new_request_id())
-        response = await self._router.unary(lambda channel: ClusterServiceStub(channel).SubmitCluster, request)
+        with problems_of(file):
+            response = await self._router.unary(lambda channel: ClusterServiceStub(channel).SubmitCluster, request)
         warnings = tuple(_convert.diagnostic(each) for each in response.diagnostics)
-        return Submission(_convert.cluster(response.cluster), warnings, response.changed)
+        return Submission(_convert.cluster(response.cluster), retold(file, warnings), response.changed)
 
     async def clusters(self, project: str = "") -> tuple[Cluster, ...]:
         """All clusters, or those of one project."""

@@ -1,7 +1,8 @@
 """Which mesh is meant: addresses given in words, in the environment, or in the context file that `orbit up` writes.
 
-`--address` wins, then `ORBIT_ADDRESS`, then the current context in `context.json` under `ORBIT_HOME` (by default
-the user's data directory). The file holds addresses only: no credential belongs into it.
+`--address` wins, then `ORBIT_ADDRESS`, then the context that `ORBIT_CONTEXT` names, then the current one, both of
+`context.json` under `ORBIT_HOME` (by default the user's data directory). The file holds addresses only: no credential
+belongs into it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,27 @@ import os
 import re
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
-from orbit_core.errors import FieldViolation, InvalidRequestError, MeshUnreachableError
+from orbit_core.errors import FieldViolation, InvalidRequestError, MeshUnreachableError, NotFoundError
+from orbit_core.ids import NAME_PATTERN
 
 DEFAULT_CONTEXT: Final = "local"
 _FILE_VERSION: Final = 1
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A mesh by name. `current`: the one that is meant where none is named."""
+
+    name: str
+    addresses: tuple[str, ...]
+    current: bool
 
 
 def orbit_home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -48,7 +60,8 @@ def resolve_addresses(given: str | None = None, environment: Mapping[str, str] =
     named = given or environment.get("ORBIT_ADDRESS")
     if named:
         return parse_addresses(named)
-    addresses = read_context(orbit_home(environment))
+    home, wanted = orbit_home(environment), environment.get("ORBIT_CONTEXT")
+    addresses = context_named(home, wanted).addresses if wanted else read_context(home)
     if not addresses:
         raise MeshUnreachableError(
             "no mesh is known here",
@@ -62,6 +75,49 @@ def read_context(home: Path) -> tuple[str, ...]:
     contexts, current = _load(home)
     addresses = contexts.get(current, {}).get("addresses", ())
     return tuple(str(address) for address in addresses)
+
+
+def read_contexts(home: Path) -> tuple[Context, ...]:
+    """All that there are, by name."""
+    contexts, current = _load(home)
+    return tuple(
+        Context(name, tuple(map(str, contexts[name].get("addresses", ()))), name == current)
+        for name in sorted(contexts)
+    )
+
+
+def context_named(home: Path, name: str) -> Context:
+    """Raises `NotFoundError`."""
+    found = next((each for each in read_contexts(home) if each.name == name), None)
+    if found is None:
+        raise NotFoundError(
+            f"there is no context {name!r}", remedy="`orbit context list` shows them, `orbit context set` makes one"
+        )
+    return found
+
+
+def set_context(home: Path, name: str, addresses: str) -> Context:
+    """Make or change a context, and make it the current one. Raises `InvalidRequestError`."""
+    if not NAME_PATTERN.fullmatch(name):
+        violation = FieldViolation("name", "expected lower-case letters, digits, `-`, `_`, `.`")
+        raise InvalidRequestError(f"{name!r} is not a name for a context", violations=[violation])
+    write_context(home, parse_addresses(addresses), name)
+    return context_named(home, name)
+
+
+def use_context(home: Path, name: str) -> Context:
+    """Make `name` the current one. Raises `NotFoundError`."""
+    found = context_named(home, name)
+    write_context(home, found.addresses, name)
+    return context_named(home, name)
+
+
+def delete_context(home: Path, name: str) -> bool:
+    """Forget `name`; whether it was there. The mesh that it means goes on."""
+    found = next((each for each in read_contexts(home) if each.name == name), None)
+    if found is not None:
+        remove_context(home, found.addresses, name)
+    return found is not None
 
 
 def write_context(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> None:

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from orbit_core.client._routing import Router
-from orbit_core.errors import InvalidRequestError
+from orbit_core.client._sources import ClusterSource, content_of, problems_of
 from orbit_core.pb.orbit.v1 import scheduling_pb2 as pb
 from orbit_core.pb.orbit.v1 import scheduling_pb2_grpc
 
@@ -77,17 +76,18 @@ class CostLine:
 
 
 class SchedulingCalls:
-    """Quote, explain, cost. `file` is a path or the bytes of a cluster file."""
+    """Quote, explain, cost. `file`: a path, the bytes of a cluster file, or a cluster made of Python objects."""
 
     _router: Router
 
-    async def quote(self, file: str | Path | bytes | None = None, *, cluster: str = "") -> Quotation:
+    async def quote(self, file: ClusterSource | None = None, *, cluster: str = "") -> Quotation:
         """What one run would come to now. Raises `InvalidSpecError` for a file that is not valid."""
-        content = file if isinstance(file, bytes) else _read(file) if file is not None else b""
-        response = await self._router.unary(
-            lambda channel: scheduling_pb2_grpc.SchedulingServiceStub(channel).Quote,
-            pb.QuoteRequest(content=content, cluster=cluster),
-        )
+        content = content_of(file)[0] if file is not None else b""
+        with problems_of(file or b""):
+            response = await self._router.unary(
+                lambda channel: scheduling_pb2_grpc.SchedulingServiceStub(channel).Quote,
+                pb.QuoteRequest(content=content, cluster=cluster),
+            )
         others = tuple(_quoted(each) for each in response.others)
         problems = tuple(response.problems)
         return Quotation(response.cluster, _quoted(response.quote), others, response.shortest_sla_ms, problems)
@@ -107,13 +107,6 @@ class SchedulingCalls:
             lambda channel: scheduling_pb2_grpc.SchedulingServiceStub(channel).Cost, request
         )
         return tuple(_cost_line(each) for each in (*response.lines, response.total))
-
-
-def _read(file: str | Path) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise InvalidRequestError(f"{file} cannot be read: {error.strerror}", remedy="name a cluster file") from error
 
 
 def _quoted(message: pb.QuotedSla) -> QuotedSla:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from orbit_core.client._routing import OnWait, Patience
+from orbit_core.client._sources import ClusterSource
 from orbit_core.client.aio import OrbitClient
 from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotation
 from orbit_core.client.types import (
@@ -73,10 +74,10 @@ class SyncOrbitClient:
         self._thread.join()
         self._loop.close()
 
-    def validate(self, file: str | Path | bytes, *, file_name: str = "") -> Validation:
+    def validate(self, file: ClusterSource, *, file_name: str = "") -> Validation:
         return self._wait(self._client.validate(file, file_name=file_name))
 
-    def submit(self, file: str | Path | bytes, *, file_name: str = "", request_id: str | None = None) -> Submission:
+    def submit(self, file: ClusterSource, *, file_name: str = "", request_id: str | None = None) -> Submission:
         return self._wait(self._client.submit(file, file_name=file_name, request_id=request_id))
 
     def clusters(self, project: str = "") -> tuple[Cluster, ...]:
@@ -217,7 +218,7 @@ class SyncOrbitClient:
     def rotate_key(self, project: str) -> str:
         return self._wait(self._client.rotate_key(project))
 
-    def quote(self, file: str | Path | bytes | None = None, *, cluster: str = "") -> Quotation:
+    def quote(self, file: ClusterSource | None = None, *, cluster: str = "") -> Quotation:
         return self._wait(self._client.quote(file, cluster=cluster))
 
     def explain(self, run_id: str, *, invocation_id: str = "") -> tuple[Explanation, ...]:

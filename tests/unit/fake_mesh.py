@@ -10,6 +10,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from itertools import dropwhile
 from typing import Any
 
 import grpc
@@ -46,6 +48,11 @@ class FakeMesh:
         self.agents: dict[str, agents_pb2.Agent] = {}
         self.secrets: dict[tuple[str, str], str] = {}
         self.requests: dict[str, Any] = {}
+        #: The hashes that a cluster has had, the current one first.
+        self.versions: dict[str, list[str]] = defaultdict(list)
+        self.files: dict[str, bytes] = {}
+        #: Of every watch, the token that it began with.
+        self.resume_tokens: list[str] = []
 
     def run_of_request(self, request: runs_pb2.TriggerRunRequest) -> tuple[runs_pb2.Run, bool]:
         created = request.request_id not in self.requests
@@ -189,6 +196,40 @@ class FakeCoordinator(
             self._fail(context, NotFoundError(f"there is no cluster {request.identifier}"))
         return clusters_pb2.GetClusterResponse(cluster=self.mesh.clusters[request.identifier])
 
+    def _cluster(self, identifier: str, context: Any) -> clusters_pb2.Cluster:
+        if identifier not in self.mesh.clusters:
+            self._fail(
+                context, NotFoundError(f"there is no cluster {identifier}", remedy="`orbit clusters` lists them")
+            )
+        return self.mesh.clusters[identifier]
+
+    def SetClusterEnabled(self, request: Any, context: Any) -> Any:
+        self._enter("SetClusterEnabled", context)
+        cluster = self._cluster(request.identifier, context)
+        cluster.enabled = request.enabled
+        return clusters_pb2.SetClusterEnabledResponse(cluster=cluster)
+
+    def DeleteCluster(self, request: Any, context: Any) -> Any:
+        self._enter("DeleteCluster", context)
+        return clusters_pb2.DeleteClusterResponse(deleted=self.mesh.clusters.pop(request.identifier, None) is not None)
+
+    def ListClusterVersions(self, request: Any, context: Any) -> Any:
+        self._enter("ListClusterVersions", context)
+        versions = [
+            clusters_pb2.ClusterVersion(spec_hash=spec_hash, submitted_ms=1_700_000_000_000, current=number == 0)
+            for number, spec_hash in enumerate(self.mesh.versions[request.identifier])
+        ]
+        return clusters_pb2.ListClusterVersionsResponse(versions=versions)
+
+    def RollBackCluster(self, request: Any, context: Any) -> Any:
+        self._enter("RollBackCluster", context)
+        cluster = self._cluster(request.identifier, context)
+        known = self.mesh.versions[request.identifier]
+        found = next(each for each in known if each.startswith(request.spec_hash))
+        self.mesh.versions[request.identifier] = [found, *(each for each in known if each != found)]
+        cluster.spec_hash = found
+        return clusters_pb2.RollBackClusterResponse(cluster=cluster)
+
     # Runs
 
     def TriggerRun(self, request: Any, context: Any) -> Any:
@@ -213,7 +254,12 @@ class FakeCoordinator(
         found = [
             run
             for run in reversed(self.mesh.runs.values())
-            if request.cluster in ("", run.cluster) and (not request.states or run.state in request.states)
+            if request.cluster in ("", run.cluster)
+            and run.cluster.startswith(request.project)
+            and (not request.states or run.state in request.states)
+            and (not request.slas or run.sla in request.slas)
+            and request.created_from_ms <= run.created_ms
+            and (not request.created_before_ms or run.created_ms < request.created_before_ms)
         ]
         page, token = _page(found, min(2, request.page_size), request.page_token)
         return runs_pb2.ListRunsResponse(runs=page, next_page_token=token)
@@ -221,7 +267,9 @@ class FakeCoordinator(
     def WatchRun(self, request: Any, context: Any) -> Any:
         self._enter("WatchRun", context)
         story = self.mesh.story.get(request.run_id) or [self._run(request.run_id, context)]
-        messages = (runs_pb2.WatchRunResponse(run=run) for run in story)
+        self.mesh.resume_tokens.append(request.resume_token)
+        told = [runs_pb2.WatchRunResponse(run=run, resume_token=_picture(run)) for run in story]
+        messages = dropwhile(lambda message: message.resume_token == request.resume_token, told)
         yield from self._breaking("WatchRun", context, messages)
 
     def StreamResults(self, request: Any, context: Any) -> Any:
@@ -252,6 +300,31 @@ class FakeCoordinator(
         run.state = runs_pb2.RUN_STATE_CANCELLED
         run.reason = request.reason
         return runs_pb2.CancelRunResponse(run=run)
+
+    def DownloadFile(self, request: Any, context: Any) -> Any:
+        self._enter("DownloadFile", context)
+        content = self.mesh.files[request.sha256][request.offset :]
+        messages = (runs_pb2.DownloadFileResponse(chunk=content[at : at + 4]) for at in range(0, len(content), 4))
+        yield from self._breaking("DownloadFile", context, messages)
+
+    def RetryRun(self, request: Any, context: Any) -> Any:
+        self._enter("RetryRun", context)
+        old = self._run(request.run_id, context)
+        asked = runs_pb2.TriggerRunRequest(cluster=old.cluster, request_id=request.request_id)
+        run, created = self.mesh.run_of_request(asked)
+        run.retry_of = old.run_id
+        return runs_pb2.RetryRunResponse(run=run, created=created)
+
+    def ResumeRun(self, request: Any, context: Any) -> Any:
+        self._enter("ResumeRun", context)
+        run = self._run(request.run_id, context)
+        run.state = runs_pb2.RUN_STATE_RUNNING
+        run.budget_usd = request.budget_usd or run.budget_usd
+        return runs_pb2.ResumeRunResponse(run=run)
+
+    def DeleteRun(self, request: Any, context: Any) -> Any:
+        self._enter("DeleteRun", context)
+        return runs_pb2.DeleteRunResponse(deleted=self.mesh.runs.pop(request.run_id, None) is not None)
 
     # Agents
 
@@ -290,6 +363,10 @@ class FakeCoordinator(
         names = [_secret(*key) for key in self.mesh.secrets if request.cluster in ("", key[0])]
         return secrets_pb2.ListSecretsResponse(secrets=names)
 
+    def RotateKey(self, request: Any, context: Any) -> Any:
+        self._enter("RotateKey", context)
+        return secrets_pb2.RotateKeyResponse(key_id=f"key-of-{request.project}")
+
     def DeleteSecret(self, request: Any, context: Any) -> Any:
         self._enter("DeleteSecret", context)
         if request.name == "KEPT":
@@ -300,6 +377,11 @@ class FakeCoordinator(
 
 def _secret(cluster: str, name: str) -> secrets_pb2.Secret:
     return secrets_pb2.Secret(cluster=cluster, name=name, version=1)
+
+
+def _picture(run: runs_pb2.Run) -> str:
+    """The same for the same picture of a run, whoever gives it."""
+    return sha256(run.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _page(items: list[Any], size: int, token: str) -> tuple[list[Any], str]:

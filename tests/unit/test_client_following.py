@@ -217,6 +217,8 @@ async def test_a_watch_goes_on_with_the_next_leader(
                 mesh.leader = coordinators[1]
                 mesh.story["r"] = whole[2:]
     assert seen == [0, 1, 2, 3, 4, 5, 6]
+    first, second = mesh.resume_tokens
+    assert (first, bool(second)) == ("", True), "the next leader is told what was seen"
 
 
 async def test_a_stream_that_ends_in_peace_before_the_run_does_is_resumed(

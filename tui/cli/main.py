@@ -22,6 +22,10 @@ COMMANDS: Final[dict[str, str]] = {
     "submit": "tui.cli.commands.files:submit",
     "quote": "tui.cli.commands.scheduling:quote",
     "clusters": "tui.cli.commands.clusters:clusters",
+    "enable": "tui.cli.commands.clusters:enable",
+    "disable": "tui.cli.commands.clusters:disable",
+    "versions": "tui.cli.commands.clusters:versions",
+    "rollback": "tui.cli.commands.clusters:rollback",
     "trigger": "tui.cli.commands.runs:trigger",
     "runs": "tui.cli.commands.runs:runs",
     "status": "tui.cli.commands.runs:status",
@@ -29,10 +33,15 @@ COMMANDS: Final[dict[str, str]] = {
     "logs": "tui.cli.commands.reading:logs",
     "explain": "tui.cli.commands.scheduling:explain",
     "cost": "tui.cli.commands.scheduling:cost",
+    "retry": "tui.cli.commands.runs:retry",
+    "resume": "tui.cli.commands.runs:resume",
     "cancel": "tui.cli.commands.runs:cancel",
+    "delete": "tui.cli.commands.deleting:delete",
     "agents": "tui.cli.commands.agents:agents",
     "drain": "tui.cli.commands.agents:drain",
     "secrets": "tui.cli.commands.secrets:secrets",
+    "context": "tui.cli.commands.context:context",
+    "completion": "tui.cli.commands.completion:completion",
     "version": "tui.cli.commands.version:version",
 }
 
@@ -71,6 +80,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         orbit.main(args=None if arguments is None else list(arguments), prog_name="orbit", standalone_mode=False)
     except BrokenPipeError:  # `orbit runs | head`: whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as ending:  # how click ends after it has answered a shell's question for completions
+        return int(ending.code or 0)
     except BaseException as error:
         return report(error)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Session:
     @property
     def names_mesh(self) -> bool:
         """Whether a mesh was named in so many words, not only found in the context file."""
-        return bool(self.address or os.environ.get("ORBIT_ADDRESS"))
+        return bool(self.address or os.environ.get("ORBIT_ADDRESS") or os.environ.get("ORBIT_CONTEXT"))
 
     def client(self) -> OrbitClient:
         patience = Patience(total_s=self.timeout_s, first_contact_s=min(_FIRST_CONTACT_S, self.timeout_s))
@@ -69,7 +70,7 @@ class Session:
 def mesh_command(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """For commands that talk to a mesh: `--address`, `--timeout`, and an event loop to run in."""
 
-    @click.option("--address", metavar="HOST:PORT", help="Coordinators, with commas. [ORBIT_ADDRESS, `orbit up`]")
+    @click.option("--address", metavar="HOST:PORT", help="Coordinators, with commas.  [ORBIT_ADDRESS, the context]")
     @click.option(
         "--timeout",
         type=click.FloatRange(min=0.1),
@@ -107,6 +108,12 @@ async def newest_run(client: OrbitClient, run_id: str | None) -> str:
     if not runs:
         raise NotFoundError("there is no run yet", remedy="`orbit trigger CLUSTER` starts one")
     return runs[0].run_id
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost, where somebody is there to be asked. `click.Abort` for no."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
 
 
 def now_ms() -> int:

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orbit_core.client import Agent, Cluster, Result, Run, Secret
+from orbit_core.client import Agent, Cluster, ClusterVersion, Result, Run, Secret
+from orbit_core.client.context import Context
 from tui.cli.words import ago, money, plural, size, span
 
 STATE_STYLES = {
@@ -26,6 +27,9 @@ STATE_STYLES = {
     "met": "green",
     "missed": "red",
 }
+
+#: Enough of a version's hash to tell it from others, and to name it by.
+HASH_CHARS = 12
 
 
 def word(state: str) -> Text:
@@ -104,6 +108,24 @@ def runs(now_ms: int) -> Callable[[Sequence[Run]], RenderableType]:
     return render
 
 
+def versions(now_ms: int) -> Callable[[Sequence[ClusterVersion]], RenderableType]:
+    def render(found: Sequence[ClusterVersion]) -> RenderableType:
+        table = _table("VERSION", "SUBMITTED", "")
+        for each in found:
+            current = Text("current", "green") if each.current else Text()
+            table.add_row(each.spec_hash[:HASH_CHARS], ago(each.submitted_ms, now_ms), current)
+        return table
+
+    return render
+
+
+def contexts(found: Sequence[Context]) -> RenderableType:
+    table = _table("CONTEXT", "COORDINATORS", "")
+    for each in found:
+        table.add_row(each.name, ", ".join(each.addresses), Text("current", "green") if each.current else Text())
+    return _or_nothing(table, "no contexts: `orbit up` makes one, `orbit context set NAME HOST:PORT` another")
+
+
 def agents(found: Sequence[Agent]) -> RenderableType:
     table = _table("AGENT", "STATE", "$/HOUR", "KIND", "CPU", "MEMORY", "GPU", "RUNNING", "WARM", right=["$/HOUR"])
     for each in found:
@@ -163,7 +185,8 @@ def summary(run: Run, now_ms: int) -> RenderableType:
     table.add_row(
         "SLA", Text.assemble(sla(run, now_ms), f", {span(used_ms)} of {span(run.deadline_ms - run.created_ms)}")
     )
-    table.add_row("cost", money(run.cost_usd))
+    limit = f" of at most {money(run.budget_usd)}" if run.budget_usd else ""
+    table.add_row("cost", f"{money(run.cost_usd)}{limit}")
     if run.usage.input_tokens or run.usage.output_tokens:
         tokens = f"{run.usage.input_tokens:,} in, {run.usage.output_tokens:,} out"
         if run.cost_usd:
@@ -173,5 +196,5 @@ def summary(run: Run, now_ms: int) -> RenderableType:
     attempts = plural(run.attempts, "attempt")
     table.add_row("work", f"{attempts}, {run.attempts_lost} lost with their agent or handed back")
     if run.retry_of:
-        table.add_row("retry of", run.retry_of)
+        table.add_row("retry of", f"{run.retry_of}, {plural(run.reused, 'result')} taken over")
     return table

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from rich.text import Text
 
-from orbit_core.client import LogRecord
-from tui.cli import tables
+from orbit_core.client import Download, LogRecord
+from tui.cli import completing, tables
 from tui.cli.output import emit, emit_line
 from tui.cli.session import Session, mesh_command, newest_run, output_options
 from tui.cli.words import clock, plural
@@ -15,23 +17,42 @@ _LEVEL_STYLES = {"error": "red", "warning": "yellow", "debug": "dim"}
 
 
 @click.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=completing.runs)
 @click.option("-f", "--follow", is_flag=True, help="Until the run has ended.")
-@click.option("--step", "steps", multiple=True, help="Also the objects of this step; may be repeated.")
+@click.option("--step", "steps", multiple=True, help="The objects of this step instead; may be repeated.")
 @click.option("--failed", is_flag=True, help="Only lineages that failed.")
 @click.option("--values", is_flag=True, help="Only the objects, one line of JSON each.")
+@click.option(
+    "--download",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write objects.jsonl, failures.jsonl, and the files that objects refer to, there.",
+)
+@click.option("--overwrite", is_flag=True, help="What is in that FOLDER already may be replaced.")
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def results(
-    session: Session, run_id: str | None, follow: bool, steps: tuple[str, ...], failed: bool, values: bool
+    session: Session,
+    run_id: str | None,
+    follow: bool,
+    steps: tuple[str, ...],
+    failed: bool,
+    values: bool,
+    download: Path | None,
+    overwrite: bool,
 ) -> None:
     """Show what a run's lineages ended with: objects and errors.
 
-    RUN is the newest one, unless named. With --follow, -o json is one object a line, as they come.
+    RUN is the newest one, unless named. With --follow, -o json is one object a line, as they come. A --download that
+    was cut off goes on where it was; nothing that is there already is overwritten unless asked for.
     """
     found = []
     async with session.client() as client:
         run_id = await newest_run(client, run_id)
+        if download is not None:
+            written = await client.download(run_id, download, steps=steps, follow=follow, overwrite=overwrite)
+            emit(session, written, table=_written, name=lambda each: str(each.objects))
+            return
         async for result in client.results(run_id, follow=follow, steps=steps):
             if failed and result.failure is None:
                 continue
@@ -50,7 +71,7 @@ async def results(
 
 
 @click.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=completing.runs)
 @click.option("-f", "--follow", is_flag=True, help="Until the run has ended.")
 @click.option("--step", default="", help="Only this step's.")
 @click.option("--invocation", default="", help="Only this invocation's.")
@@ -68,6 +89,15 @@ async def logs(session: Session, run_id: str | None, follow: bool, step: str, in
                 emit_line(session, record)
             else:
                 session.out.print(_line(record), soft_wrap=True)
+
+
+def _written(found: Download) -> Text:
+    lines = [f"{found.objects}: {plural(found.objects_count, 'object')}"]
+    if found.failures is not None:
+        lines.append(f"{found.failures}: {plural(found.failures_count, 'failed lineage')}")
+    if found.files:
+        lines.append(f"{found.files[0].parent}: {plural(len(found.files), 'file')}")
+    return Text("\n".join(lines))
 
 
 def _line(record: LogRecord) -> Text:

@@ -9,18 +9,18 @@ from typing import BinaryIO
 import click
 
 from orbit_core.errors import InvalidRequestError
-from tui.cli import tables
+from tui.cli import completing, tables
 from tui.cli.output import emit
 from tui.cli.session import Session, mesh_command, output_options
 
 
 @click.group()
 def secrets() -> None:
-    """Set, list and delete secrets; values never come out."""
+    """Set, list and delete secrets, rotate their keys; values never come out."""
 
 
 @secrets.command("set")
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=completing.clusters)
 @click.argument("name")
 @click.option("--from-file", type=click.File("rb"), metavar="FILE", help="Read the value from a file; `-`: from stdin.")
 @mesh_command
@@ -33,7 +33,7 @@ async def set_secret(session: Session, cluster: str, name: str, from_file: Binar
 
 
 @secrets.command("list")
-@click.argument("cluster", required=False, default="")
+@click.argument("cluster", required=False, default="", shell_complete=completing.clusters)
 @output_options("table", "json", "yaml", "name")
 @mesh_command
 async def list_secrets(session: Session, cluster: str) -> None:
@@ -44,7 +44,7 @@ async def list_secrets(session: Session, cluster: str) -> None:
 
 
 @secrets.command("delete")
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=completing.clusters)
 @click.argument("name")
 @mesh_command
 async def delete_secret(session: Session, cluster: str, name: str) -> None:
@@ -52,6 +52,16 @@ async def delete_secret(session: Session, cluster: str, name: str) -> None:
     async with session.client() as client:
         deleted = await client.delete_secret(cluster, name)
     session.out.print(f"{name} of {cluster} {'is deleted' if deleted else 'was not there'}", markup=False)
+
+
+@secrets.command("rotate")
+@click.argument("project")
+@mesh_command
+async def rotate(session: Session, project: str) -> None:
+    """Give a project a new key, and seal its secrets under it. Values stay as they are."""
+    async with session.client() as client:
+        key_id = await client.rotate_key(project)
+    session.out.print(f"the secrets of {project} are sealed under {key_id} now", markup=False)
 
 
 def _value(from_file: BinaryIO | None, name: str) -> str:
