@@ -1,4 +1,4 @@
-"""Asking a model until its answer is right: the conversation, held to a schema and asked again with the errors.
+"""Asking until the answer is right: held to a schema, asked again with the errors, then asked of a larger model.
 
 Which satellite asks, and what becomes of the answer, is not known here.
 """
@@ -15,6 +15,8 @@ from satellites.schemas import problems
 
 _PROBLEMS_SHOWN: Final = 10
 _ANSWER_SHOWN_CHARS: Final = 300
+_TRUNCATED: Final = "truncated"
+_INVALID: Final = "invalid-output"
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -26,21 +28,32 @@ async def ask(call: GenerateCall, context: Context) -> Generated:
     return generated
 
 
-async def ask_for_json(call: GenerateCall, context: Context, *, reprompts: int) -> Any:
+async def ask_for_json(call: GenerateCall, context: Context, *, reprompts: int, escalate_to: str | None = None) -> Any:
     """A value that fits `call.json_schema`. An answer that does not is shown to the model with what is wrong.
 
+    What the model cannot do is asked of `escalate_to`, from the beginning: a conversation that went wrong misleads.
     Raises `truncated` where the token limit cut the answer off, `invalid-output` where it is still wrong after
-    `reprompts` more tries; permanently if another attempt would get the same answers.
+    `reprompts` more tries of the last model asked; permanently if another attempt would get the same answers.
     """
+    try:
+        return await _ask_one(call, context, reprompts)
+    except SatelliteError as error:
+        if escalate_to is None or error.code not in (_TRUNCATED, _INVALID):
+            raise
+        context.log.warning("%s cannot do it, %s is asked: %s", call.model, escalate_to, error)
+    return await _ask_one(replace(call, model=escalate_to), context, reprompts)
+
+
+async def _ask_one(call: GenerateCall, context: Context, reprompts: int) -> Any:
     schema = dict(call.json_schema or {})
     for left in range(reprompts, -1, -1):
         generated = await ask(call, context)
         if generated.finish == "length":
             raise _failure(
                 call,
-                "truncated",
-                f"the answer was cut off at max-tokens ({call.max_new_tokens}) before its JSON was whole: raise "
-                "max-tokens, or ask for less",
+                _TRUNCATED,
+                f"the answer of {call.model} was cut off at max-tokens ({call.max_new_tokens}) before its JSON was "
+                "whole: raise max-tokens, or ask for less",
             )
         checked = _checked(generated.text, schema)
         if not checked.problems:
@@ -49,8 +62,8 @@ async def ask_for_json(call: GenerateCall, context: Context, *, reprompts: int) 
         if not left:
             raise _failure(
                 call,
-                "invalid-output",
-                f"the answer does not fit the output schema after {reprompts + 1} tries: "
+                _INVALID,
+                f"the answer of {call.model} does not fit the output schema after {reprompts + 1} tries: "
                 f"{'; '.join(checked.problems)}; it begins {generated.text[:_ANSWER_SHOWN_CHARS]!r}",
             )
         call = replace(call, messages=[*call.messages, *_objection(generated.text, checked.problems)])

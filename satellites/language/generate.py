@@ -51,6 +51,9 @@ class GenerationConfig(SatelliteConfig):
         default=False, description="Also show the schema to the model, at the end of the system's message."
     )
     max_reprompts: int = Field(default=1, ge=0, le=10, description="Times to ask again with what is wrong.")
+    escalate_to: str | None = Field(
+        default=None, min_length=1, description="For JSON: the model that is asked when this one's answers stay wrong."
+    )
     context_overflow: Literal["error", "truncate"] = Field(
         default="error", description="What to do with a prompt that is too long for the model."
     )
@@ -61,6 +64,10 @@ class GenerationConfig(SatelliteConfig):
             raise ValueError("`output-schema` needs `output-format: json`")
         if self.stop and self.wants_json:
             raise ValueError("`stop` is for text: JSON ends where its schema does")
+        if self.escalate_to is not None and not self.wants_json:
+            raise ValueError("`escalate-to` is for JSON: no text is known to be wrong")
+        if self.escalate_to is not None and self.escalate_to == self.model:
+            raise ValueError("`escalate-to` names the very model that is asked first")
         return self
 
     @property
@@ -97,7 +104,8 @@ class Generate(Satellite[GenerationConfig, GenerateInput]):
     """Output: for text `text`, with `truncated: true` where max-tokens cut it off. For JSON the answer itself, so that
     `.output.company` works; an answer that is not an object stands under `value`.
 
-    Errors: `truncated` (JSON cut off by max-tokens), `invalid-output` (does not fit the schema even when asked again).
+    Errors: `truncated` (JSON cut off by max-tokens), `invalid-output` (does not fit the schema even when asked again,
+    and where `escalate-to` names one, not that of the larger model either). Every question's tokens are counted.
     """
 
     name = "satellite/orbit/generate"
@@ -136,7 +144,9 @@ class Generate(Satellite[GenerationConfig, GenerateInput]):
             context_overflow=config.context_overflow,
         )
         if config.wants_json:
-            value = await answers.ask_for_json(call, context, reprompts=config.max_reprompts)
+            value = await answers.ask_for_json(
+                call, context, reprompts=config.max_reprompts, escalate_to=config.escalate_to
+            )
             return [value if isinstance(value, dict) else {"value": value}]
         generated = await answers.ask(call, context)
         result: JsonObject = {"text": generated.text}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from satellites import registry
-from satellites.contract import Generated, PermanentError, SatelliteError
+from satellites.contract import GenerateCall, Generated, PermanentError, SatelliteError
 from satellites.language.generate import Generate
 from tests.unit.satellites.contexts import ScriptedModels, make_context, run
 
@@ -99,6 +99,50 @@ async def test_json_that_was_cut_off_is_not_asked_again(tmp_path: Path) -> None:
     assert [(usage.input_tokens, usage.output_tokens) for usage in context.usage] == [(5, 7)]
 
 
+async def test_what_a_model_cannot_do_is_asked_of_a_larger_one_and_all_tokens_count(tmp_path: Path) -> None:
+    models = ScriptedModels("{}", "no json", '{"company": 1}', GOOD)
+    context = make_context(tmp_path, models=models)
+    config = {"model": "tiny", "output-schema": SHORT_FORM, "max-reprompts": 1, "escalate-to": "large"}
+    (value,) = await run(Generate, config, {"prompt": "hi"}, context)
+    assert value["company"] == "Acme"
+    assert [call.model for call in models.calls] == ["tiny", "tiny", "large", "large"]
+    assert models.calls[2].messages == models.calls[0].messages, "it begins anew"
+    assert len(models.calls[3].messages) == 3
+    assert sum(usage.input_tokens for usage in context.usage) == 400
+    assert sum(usage.output_tokens for usage in context.usage) == 40
+
+
+async def test_an_answer_that_was_cut_off_is_asked_of_a_larger_model_too(tmp_path: Path) -> None:
+    models = ScriptedModels(Generated('{"company": "Ac', "length", 5, 7), GOOD)
+    context = make_context(tmp_path, models=models)
+    config = {"model": "tiny", "output-schema": SHORT_FORM, "escalate-to": "large"}
+    assert (await run(Generate, config, {"prompt": "hi"}, context))[0]["company"] == "Acme"
+    assert [(usage.input_tokens, usage.output_tokens) for usage in context.usage] == [(5, 7), (100, 10)]
+
+
+async def test_where_the_larger_model_fails_too_its_error_stands(tmp_path: Path) -> None:
+    models = ScriptedModels("{}", "{}")
+    context = make_context(tmp_path, models=models)
+    config = {"model": "tiny", "output-schema": SHORT_FORM, "max-reprompts": 0, "escalate-to": "large"}
+    with pytest.raises(PermanentError, match="answer of large does not fit") as caught:
+        await run(Generate, config, {"prompt": "hi"}, context)
+    assert caught.value.code == "invalid-output"
+    assert len(context.usage) == 2
+
+
+async def test_only_a_wrong_answer_is_escalated(tmp_path: Path) -> None:
+    class Gone(ScriptedModels):
+        async def generate(self, call: GenerateCall) -> Generated:
+            self.calls.append(call)
+            raise SatelliteError("the model's process ended", code="model-crashed")
+
+    models = Gone()
+    config = {"model": "tiny", "output-schema": SHORT_FORM, "escalate-to": "large"}
+    with pytest.raises(SatelliteError, match="process ended"):
+        await run(Generate, config, {"prompt": "hi"}, make_context(tmp_path, models=models))
+    assert len(models.calls) == 1
+
+
 async def test_messages_go_through_and_the_schema_is_shown_where_asked(tmp_path: Path) -> None:
     models = ScriptedModels(GOOD)
     config = {"model": "tiny", "output-schema": SHORT_FORM, "schema-in-prompt": True, "system": "Be exact."}
@@ -132,6 +176,8 @@ async def test_a_preset_asks_its_model_unless_the_config_names_another(tmp_path:
         ({"model": "m", "output-schema": '{"a": strin}'}, "output-schema"),
         ({"model": "m", "temperature": 3}, "temperature"),
         ({"model": "m", "max-token": 3}, "max-token"),
+        ({"model": "m", "escalate-to": "n"}, "escalate-to"),
+        ({"model": "m", "output-format": "json", "escalate-to": "m"}, "escalate-to"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(config: dict[str, object], field: str) -> None:
