@@ -194,7 +194,8 @@ def test_the_public_surface() -> None:
         *("Agent", "AgentState", "Cluster", "Diagnostic", "Failure", "Gpu", "Hardware", "Invocation"),
         *("InvocationState", "LogRecord", "Mesh", "PriceKind", "Result", "Run", "RunningInvocation", "RunState"),
         *("Secret", "Severity", "SlaState", "StepProgress", "Submission", "Usage", "Validation"),
-        *("ClusterVersion", "Download", "FileRef", "RunPage", "files_in"),
+        *("ClusterSource", "ClusterVersion", "Download", "FileRef", "RunPage", "files_in"),
+        "ClusterSource",
         *("CostKey", "CostLine", "Elsewhere", "Explanation", "Quotation", "QuotedSla"),
     }
     methods = {name for name, member in inspect.getmembers(OrbitClient) if callable(member) and name[0] != "_"}

@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 
 from pydantic import JsonValue
 
-from orbit_core.errors import FieldViolation, InvalidSpecError
 from orbit_core.spec import models
 from orbit_core.spec.build.paths import python_path
 from orbit_core.spec.build.plain import Duration, Secrets, duration, secrets
@@ -116,35 +115,27 @@ class Cluster:
             failure=Failure(failure["from"], steps_of(failure["satellites"])) if failure else None,
         )
 
-    def in_python(self, error: InvalidSpecError) -> InvalidSpecError:
-        """What somebody else said of `to_yaml()`, with places among these objects instead of lines."""
-        violations = [
-            FieldViolation(place, f"{self._file}: error: {place}: {_without_place(each)}")
-            for each in error.violations
-            for place in (python_path(each.path),)
-        ]
-        if not violations:
-            return error
-        told = "\n".join(each.description for each in violations)
-        return InvalidSpecError(f"the cluster is not valid:\n{told}", violations=violations, remedy=error.remedy)
-
     @property
-    def _file(self) -> str:
+    def file(self) -> str:
+        """What problems name as their file."""
         return f"Cluster({self.identifier!r})"
 
+    def retell(self, path: str, text: str) -> tuple[str, str]:
+        """A problem of `to_yaml()` that somebody else found: its place among these objects, and all of it in a line.
+
+        `path` is the place in the file, `text` begins with `file:line:column: error: path:` or the like.
+        """
+        place = python_path(path)
+        told = re.fullmatch(rf".*?: (error|warning): (?:{re.escape(path)}: )?(.*)", text, re.DOTALL)
+        severity, description = told.groups() if told else ("error", text)
+        return place, f"{self.file}: {severity}: {place}{': ' if place else ''}{description}"
+
     def _load(self, catalog: Catalog | None, vault_names: Collection[str] | None, mode: Mode) -> LoadResult:
-        return load_document(
-            self.to_document(), file=self._file, catalog=catalog, vault_names=vault_names, mode=mode
-        )  # fmt: skip
+        return load_document(self.to_document(), file=self.file, catalog=catalog, vault_names=vault_names, mode=mode)
 
 
 def _in_python(found: Diagnostic) -> Diagnostic:
     return replace(found, path=python_path(found.path))
-
-
-def _without_place(violation: FieldViolation) -> str:
-    """The description without `file:line:column: error: path: ` before it."""
-    return re.sub(rf"^.*?: error: (?:{re.escape(violation.path)}: )?", "", violation.description, count=1)
 
 
 def _steps(steps: Sequence[Step], place: str) -> list[JsonValue]:
