@@ -17,6 +17,7 @@ from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService, AgentService
 from orbit_coordinator.services.clusters import ClusterService
+from orbit_coordinator.services.models import ModelService
 from orbit_coordinator.services.runs import RunService
 from orbit_coordinator.services.scheduling import SchedulingService
 from orbit_coordinator.services.secrets import SecretService
@@ -31,6 +32,8 @@ from orbit_core.pb.orbit.v1 import (
     blobs_pb2_grpc,
     clusters_pb2,
     clusters_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     scheduling_pb2,
@@ -56,6 +59,7 @@ _SERVICES = (
     (scheduling_pb2, "SchedulingService"),
     (secrets_pb2, "SecretService"),
     (blobs_pb2, "BlobService"),
+    (models_pb2, "ModelService"),
 )
 
 
@@ -128,6 +132,7 @@ class Server:
         agents_pb2_grpc.add_AgentLinkServiceServicer_to_server(AgentLinkService(access), server)
         scheduling_pb2_grpc.add_SchedulingServiceServicer_to_server(SchedulingService(access, catalog), server)
         secrets_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(access), server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(access), server)
         blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(access.resources.local_blobs), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [module.DESCRIPTOR.services_by_name[name].full_name for module, name in _SERVICES]

@@ -42,6 +42,9 @@ _PRICE_KINDS = {
     agents_pb2.PRICE_KIND_SPOT: "spot",
 }
 
+#: States of a model that needs no fetch.
+_HERE = (agents_pb2.MODEL_STATE_CACHED, agents_pb2.MODEL_STATE_WARM)
+
 #: Gives the assignment of an attempt, or None when it has ended meanwhile.
 Builder = Callable[[AttemptKey], Awaitable[agents_pb2.Assignment | None]]
 #: Makes sure that blobs are held where the coordinator can serve them; says which are not to be had.
@@ -119,10 +122,17 @@ class AgentStreams:
 
     def drain(self, agent_id: str) -> bool:
         """Asks the agent to take no more and to end; False when it is not attached."""
+        return self._say(agent_id, agents_pb2.AgentCommand(drain=agents_pb2.DrainCommand(epoch=self._epoch)))
+
+    def pull_model(self, agent_id: str, name: str, pull_id: str) -> bool:
+        """Asks the agent to fetch a model; False when it is not attached."""
+        pull = agents_pb2.PullModelCommand(epoch=self._epoch, name=name, pull_id=pull_id)
+        return self._say(agent_id, agents_pb2.AgentCommand(pull_model=pull))
+
+    def _say(self, agent_id: str, command: agents_pb2.AgentCommand) -> bool:
         stream = self.streams.get(agent_id)
         if stream is None:
             return False
-        command = agents_pb2.AgentCommand(drain=agents_pb2.DrainCommand(epoch=self._epoch))
         stream.outgoing.put_nowait(command)
         return True
 
@@ -233,11 +243,17 @@ class AgentStreams:
     def _heartbeat(self, leader: Leader, stream: AgentStream, beat: agents_pb2.Heartbeat) -> None:
         stream.cpu_load = beat.cpu_load
         known = stream.advertisement
-        if list(known.warm_models) != list(beat.warm_models) or known.price_usd_per_hour != beat.price_usd_per_hour:
-            del known.warm_models[:]
-            known.warm_models.extend(beat.warm_models)
-            known.price_usd_per_hour = beat.price_usd_per_hour
-            leader.tell(AgentChanged(facts_of(known)))
+        before = facts_of(known)
+        known.price_usd_per_hour = beat.price_usd_per_hour
+        known.ClearField("models")
+        known.models.extend(beat.models)
+        known.ClearField("warm_models")
+        known.warm_models.extend(beat.warm_models)
+        known.ClearField("cached_models")
+        known.cached_models.extend(model.name for model in beat.models if model.state in _HERE)
+        now = facts_of(known)
+        if now != before:
+            leader.tell(AgentChanged(now))
 
     async def _result(self, leader: Leader, stream: AgentStream, result: agents_pb2.AttemptResult) -> None:
         agent_id = stream.advertisement.agent_id
@@ -278,6 +294,8 @@ def facts_of(advertisement: agents_pb2.Advertisement) -> AgentFacts:
         labels=tuple(sorted(advertisement.labels.items())),
         satellites=tuple(advertisement.satellites),
         warm_models=tuple(advertisement.warm_models),
+        cached_models=tuple(advertisement.cached_models),
+        barred_models=tuple(model.name for model in advertisement.models if model.barred),
     )
 
 

@@ -49,8 +49,8 @@ class AgentModels:
         self._store = store
         self._server = server
         self._found = found
-        self._pulls = Pulls(store)
         self._mesh = MeshModels(*mesh, store, server.unload)
+        self._pulls = Pulls(store, self._mesh.look)
 
     @classmethod
     async def create(
@@ -77,7 +77,7 @@ class AgentModels:
     @property
     def inference(self) -> Inference:
         """What satellites ask."""
-        return Resending(self._server) if self._found is not None else _NoRuntime()
+        return Resending(self._server, self._mesh.look) if self._found is not None else _NoRuntime()
 
     async def start(self) -> None:
         """Makes the server ready. An agent without a runtime does without: it offers no satellite that needs one."""

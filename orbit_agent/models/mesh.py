@@ -15,7 +15,7 @@ from typing import Final
 
 from orbit_agent.inference.errors import ModelSourceError
 from orbit_agent.models.store import ModelStore
-from orbit_core.errors import ModelError, StoreError
+from orbit_core.errors import InvalidRequestError, ModelError, StoreError
 from orbit_core.store.api import Compare, KeyValue, Put, Store
 from orbit_core.store.keys import Keys
 from orbit_core.store.models import Manifest, ModelRecord
@@ -71,6 +71,7 @@ class MeshModels:
         self._models = models
         self._changed = changed
         self._records: dict[str, ModelRecord] = {}
+        self._mirroring = asyncio.Lock()
         #: Set once the registrations have been read.
         self.known = asyncio.Event()
 
@@ -98,6 +99,18 @@ class MeshModels:
                 _log.warning("the registrations of models cannot be read: %s", error)
             await asyncio.sleep(_RETRY_S)
 
+    async def look(self, name: str) -> bool:
+        """Whether the mesh knows a model, asked of etcd itself: the watch may be a moment behind."""
+        try:
+            found = await self._store.get(self._keys.model(name))
+        except (StoreError, InvalidRequestError) as error:
+            _log.warning("the registration of %s cannot be read: %s", name, error)
+            return False
+        if found is not None:
+            self._take(found)
+            await self._mirror()
+        return name in self._records
+
     def _take(self, kv: KeyValue) -> None:
         name = self._keys.model_name(kv.key)
         try:
@@ -107,6 +120,8 @@ class MeshModels:
             _log.error("%s", error)
 
     async def _mirror(self) -> None:
-        for name in await asyncio.to_thread(self._models.mirror, self._records):
+        async with self._mirroring:  # one after the other: an older picture must not come last
+            changed = await asyncio.to_thread(self._models.mirror, dict(self._records))
+        for name in changed:
             _log.info("the model %s was registered anew, or removed", name)
             await self._changed(name)

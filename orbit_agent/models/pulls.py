@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from orbit_agent.models.resending import Look
 from orbit_agent.models.store import ModelStore
 from orbit_core.errors import OrbitError
 
@@ -23,8 +24,9 @@ class Pulled:
 class Pulls:
     """The pulls of one agent: each is done once, however often it is asked for."""
 
-    def __init__(self, models: ModelStore) -> None:
+    def __init__(self, models: ModelStore, look: Look) -> None:
         self._models = models
+        self._look = look
         self._asked: dict[str, str] = {}
         self._ended: dict[str, Pulled] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,6 +53,7 @@ class Pulls:
     async def _pull(self, name: str, pull_id: str) -> None:
         failure = ""
         try:
+            await self._look(name)  # a pull often follows the registration at once
             await asyncio.to_thread(self._models.ensure, name)
         except OrbitError as error:
             failure = str(error)

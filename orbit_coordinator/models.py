@@ -1,0 +1,38 @@
+"""The mesh's registrations of models, as the coordinator keeps them in etcd. What agents do about them is theirs."""
+
+from __future__ import annotations
+
+from orbit_core.store.api import Delete, DeleteResult, Put, Store
+from orbit_core.store.election import Leadership
+from orbit_core.store.keys import Keys
+from orbit_core.store.models import ModelRecord
+
+
+class ModelRegistry:
+    """Reads and writes registrations. Writes raise `FencedError` after a change of leader."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def all(self) -> dict[str, ModelRecord]:
+        """By name, in the order of names."""
+        found = await self._store.get_prefix(self._keys.models().start)
+        names = [self._keys.model_name(kv.key) for kv in found.kvs]
+        return {name: ModelRecord.decode(name, kv.value) for name, kv in zip(names, found.kvs, strict=True)}
+
+    async def put(self, record: ModelRecord, leadership: Leadership) -> None:
+        """Registers a model; one of the same name is replaced, and what it was pinned to forgotten."""
+        key = self._keys.model(record.name)
+        result = await self._store.txn(compare=[leadership.guard()], success=[Put(key, record.encode())])
+        if not result.succeeded:
+            raise leadership.fenced()
+
+    async def remove(self, name: str, leadership: Leadership) -> bool:
+        """Whether it was there."""
+        result = await self._store.txn(compare=[leadership.guard()], success=[Delete(self._keys.model(name))])
+        if not result.succeeded:
+            raise leadership.fenced()
+        deleted = result.results[0]
+        assert isinstance(deleted, DeleteResult)
+        return deleted.deleted > 0
