@@ -16,6 +16,7 @@ from orbit_core.client._sources import ClusterSource
 from orbit_core.client.aio import OrbitClient
 from orbit_core.client.context import context_file, orbit_home, parse_addresses, resolve_addresses
 from orbit_core.client.download import files_in
+from orbit_core.client.models import Model, ModelFile, ModelOnAgent, ModelState, Pull
 from orbit_core.client.scheduling import CostKey, CostLine, Elsewhere, Explanation, Quotation, QuotedSla
 from orbit_core.client.sync import SyncOrbitClient
 from orbit_core.client.types import (
@@ -71,10 +72,15 @@ __all__ = [
     "InvocationState",
     "LogRecord",
     "Mesh",
+    "Model",
+    "ModelFile",
+    "ModelOnAgent",
+    "ModelState",
     "OnWait",
     "OrbitClient",
     "Patience",
     "PriceKind",
+    "Pull",
     "Quotation",
     "QuotedSla",
     "Result",

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from orbit_core.client._routing import OnWait, Patience
 from orbit_core.client._sources import ClusterSource
 from orbit_core.client.aio import OrbitClient
+from orbit_core.client.models import Model, Pull
 from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotation
 from orbit_core.client.types import (
     Agent,
@@ -226,6 +227,21 @@ class SyncOrbitClient:
 
     def cost(self, by: CostKey = "run", *, since_ms: int = 0) -> tuple[CostLine, ...]:
         return self._wait(self._client.cost(by, since_ms=since_ms))
+
+    def add_model(self, name: str, source: str, *, labels: Mapping[str, str] | None = None) -> Model:
+        return self._wait(self._client.add_model(name, source, labels=labels))
+
+    def models(self) -> tuple[Model, ...]:
+        return self._wait(self._client.models())
+
+    def pull_model(self, name: str, *, agent_ids: Iterable[str] = (), labels: Mapping[str, str] | None = None) -> Pull:
+        return self._wait(self._client.pull_model(name, agent_ids=agent_ids, labels=labels))
+
+    def watch_pull(self, pull: Pull) -> Iterator[Model]:
+        return self._iterate(self._client.watch_pull(pull))
+
+    def remove_model(self, name: str, *, force: bool = False) -> bool:
+        return self._wait(self._client.remove_model(name, force=force))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
