@@ -45,6 +45,7 @@ async def campaign_and_lead(access: Access, election: Election, say_serving: Say
         try:
             term = await Term.begin(access.resources, leadership)
             access.term = term
+            access.replica.forget()
             await say_serving(True)
             await term.run()
         except OrbitError:

@@ -7,6 +7,7 @@ asked again. A run that fails to replay is quarantined as failed, the others go 
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from orbit_coordinator.snapshots import MESH_PART, RUN_PART
@@ -49,16 +50,27 @@ async def recover(store: Store, keys: Keys, specs: SpecStore) -> Recovered:
         for run in state.runs.values():
             await load_workflow(state, specs, run.spec_hash)
         rebuild_indices(state)
-    events = 0
+    last, events = sequence, 0
+    async for number, replayed in catch_up(state, store, keys, specs, sequence):
+        last, events = number, events + replayed
+    return Recovered(state, last, events, sequence)
+
+
+async def catch_up(
+    state: MeshState, store: Store, keys: Keys, specs: SpecStore, sequence: int
+) -> AsyncIterator[tuple[int, int]]:
+    """Replays the journal behind record `sequence`; after each record its number, and how many events it had.
+
+    A record is replayed whole or not at all, whatever the store raises.
+    """
     async for record in JournalReader(store, keys).read(sequence + 1):
-        for payload in record.payloads:
-            timed = decode_event(payload)
-            if isinstance(timed.event, RunCreated):
-                await load_workflow(state, specs, timed.event.spec_hash)
-            replay(state, timed.event, timed.now_ms)
-            events += 1
-        sequence = record.seq
-    return Recovered(state, sequence, events, snapshot.seq if snapshot else 0)
+        timed = [decode_event(payload) for payload in record.payloads]
+        for each in timed:
+            if isinstance(each.event, RunCreated):
+                await load_workflow(state, specs, each.event.spec_hash)
+        for each in timed:
+            replay(state, each.event, each.now_ms)
+        yield record.seq, len(timed)
 
 
 def replay(state: MeshState, event: Event, now_ms: int) -> None:

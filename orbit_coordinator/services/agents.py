@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
-from orbit_coordinator.services.access import Access
+from orbit_coordinator.services.access import Access, Reading
 from orbit_coordinator.term import Term
 from orbit_coordinator.views import agent_view
 from orbit_core.errors import NotFoundError, PreconditionError
@@ -36,9 +36,9 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         self._access = access
 
     async def ListAgents(self, request: agents_pb2.ListAgentsRequest, context: Any) -> agents_pb2.ListAgentsResponse:
-        term = self._access.leading()
-        agents = sorted(term.state.agents.values(), key=lambda agent: agent.facts.id)
-        return agents_pb2.ListAgentsResponse(agents=[_view(term, agent) for agent in agents])
+        reading = await self._access.reading(context)
+        agents = sorted(reading.state.agents.values(), key=lambda agent: agent.facts.id)
+        return agents_pb2.ListAgentsResponse(agents=[_view(reading, agent) for agent in agents])
 
     async def DrainAgent(self, request: agents_pb2.DrainAgentRequest, context: Any) -> agents_pb2.DrainAgentResponse:
         term = self._access.leading()
@@ -49,7 +49,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             )
         if not term.streams.drain(request.agent_id):
             raise PreconditionError(f"{request.agent_id} is not attached just now", remedy="try again in a moment")
-        return agents_pb2.DrainAgentResponse(agent=_view(term, agent))
+        return agents_pb2.DrainAgentResponse(agent=_view(Reading(term.state, term.streams.streams), agent))
 
     async def GetMesh(self, request: agents_pb2.GetMeshRequest, context: Any) -> agents_pb2.GetMeshResponse:
         access = self._access
@@ -67,9 +67,9 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         )
 
 
-def _view(term: Term, agent: Agent) -> agents_pb2.Agent:
-    stream = term.streams.streams.get(agent.facts.id)
-    view = agent_view(agent, stream.advertisement if stream else None, term.state)
+def _view(reading: Reading, agent: Agent) -> agents_pb2.Agent:
+    stream = reading.streams.get(agent.facts.id)
+    view = agent_view(agent, stream.advertisement if stream else None, reading.state)
     if stream is not None:
         view.last_seen_ms = stream.last_seen_ms
         view.cpu_load = stream.cpu_load

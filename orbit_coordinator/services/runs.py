@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 
 from orbit_coordinator.results import ObjectReader, ended_lineages, results_of
 from orbit_coordinator.retries import retry_id_of
-from orbit_coordinator.services.access import Access, page
+from orbit_coordinator.services.access import Access, Reading, page
 from orbit_coordinator.services.clusters import find_cluster
 from orbit_coordinator.term import Term
 from orbit_coordinator.triggers import run_created, run_id_of
@@ -73,22 +73,22 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         return runs_pb2.TriggerRunResponse(run=view, created=True)
 
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Any) -> runs_pb2.GetRunResponse:
-        term = self._access.leading()
-        view = await self._view(term, request.run_id)
+        reading = await self._access.reading(context)
+        view = await self._view(reading, request.run_id)
         if view is None:
             view = (await self._access.resources.archive.get(request.run_id)).view
         return runs_pb2.GetRunResponse(run=view)
 
-    async def _view(self, term: Term, run_id: str) -> runs_pb2.Run | None:
-        run = term.state.runs.get(run_id)
+    async def _view(self, known: Term | Reading, run_id: str) -> runs_pb2.Run | None:
+        run = known.state.runs.get(run_id)
         if run is not None:
-            return run_view(run, term.state.workflow(run))
+            return run_view(run, known.state.workflow(run))
         archived = await self._access.resources.archive.find(run_id)
         return archived.view if archived else None
 
     async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Any) -> runs_pb2.ListRunsResponse:
-        term = self._access.leading()
-        views = {run.id: run_view(run, term.state.workflow(run)) for run in term.state.runs.values()}
+        state = (await self._access.reading(context)).state
+        views = {run.id: run_view(run, state.workflow(run)) for run in state.runs.values()}
         async for archived in self._access.resources.archive.all():
             views.setdefault(archived.view.run_id, archived.view)
         runs = [view for view in views.values() if _is_asked_for(view, request)]
@@ -251,8 +251,11 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         term = self._access.leading()
         run = term.state.runs.get(request.run_id)
         if run is None:
-            archived = await self._access.resources.archive.get(request.run_id)
-            raise PreconditionError(f"{archived.view.run_id} has ended", remedy="`orbit retry` makes a new run of it")
+            await self._access.resources.archive.get(request.run_id)
+        if run is None or run.ended:
+            raise PreconditionError(
+                f"{request.run_id} has ended", remedy=f"`orbit retry {request.run_id}` runs again what failed of it"
+            )
         if run.status is RunStatus.RUNNING and request.budget_usd in (0, run.budget_usd):
             return runs_pb2.ResumeRunResponse(run=await self._view(term, run.id))  # the same call, made again
         if run.status is not RunStatus.PAUSED:

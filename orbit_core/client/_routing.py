@@ -32,6 +32,7 @@ from orbit_core.errors import (
     StoreFullError,
 )
 from orbit_core.limits import GRPC_MESSAGE_MAX_BYTES
+from orbit_core.read_metadata import AS_OF_KEY, LEADER_ONLY
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -83,6 +84,7 @@ class Router:
         clock: Clock | None = None,
         jitter: random.Random | None = None,
         on_wait: OnWait | None = None,
+        ask_followers: bool = False,
     ) -> None:
         self.patience = patience
         self.clock = clock or SystemClock()
@@ -90,6 +92,9 @@ class Router:
         self.on_wait = on_wait
         self.leader: str | None = None
         self.answered = False
+        #: When the last answer that was not the leader's was so; None: the last answer was the leader's.
+        self.as_of_ms: int | None = None
+        self._metadata = () if ask_followers else (LEADER_ONLY,)
         self._source = source
         self._named: tuple[str, ...] = ()
         self._learned: list[str] = []
@@ -101,13 +106,16 @@ class Router:
         """The answer of whoever leads. Raises what the leader raised, or `MeshUnreachableError`."""
         search = Search(self)
         while True:
-            call = method(self.channel(search.target()))
+            method_there = method(self.channel(search.target()))
+            call = method_there(request, timeout=search.attempt_s(), metadata=self._metadata)
             try:
-                response = await call(request, timeout=search.attempt_s())
+                response = await call
+                told = dict(await call.trailing_metadata() or ()).get(AS_OF_KEY)
             except grpc.RpcError as error:
                 await search.failed(from_rpc_error(error))
             else:
-                search.succeeded()
+                self.as_of_ms = int(told) if told is not None else None
+                search.succeeded(leads=told is None)
                 return response
 
     async def stream(
@@ -191,10 +199,11 @@ class Search:
     def attempt_s(self) -> float:
         return max(self._router.patience.pause_min_s, min(self._router.patience.attempt_s, self._left_s()))
 
-    def succeeded(self) -> None:
+    def succeeded(self, *, leads: bool = True) -> None:
         """The target answered: patience starts over, for a stream that may break later."""
         self._router.answered = True
-        self._router.leader = self._target
+        if leads:
+            self._router.leader = self._target
         self._failing_since_s = None
         self._tried = {self._target}
         self._rounds = 0

@@ -273,6 +273,13 @@ class Judge:
         for violation in violations(state):
             self.accuse(f"after recovery: {violation}")
 
+    def told_by_follower(self, coordinator: str, state: MeshState, sequence: int, wanted: int) -> None:
+        """A coordinator that does not lead answers a read that began when `wanted` records were durable."""
+        if sequence > self.sequence or sequence < wanted:
+            self.accuse(f"{coordinator} reads as of record {sequence}, and there were {wanted} to {self.sequence}")
+        elif sequence == self.sequence and digest(state) != digest(self.state):
+            self.accuse(f"{coordinator} reads another state than the journal says")
+
 
 def _key(message: agents_pb2.AttemptKey) -> Key:
     return (message.run_id, message.invocation_id, message.attempt)

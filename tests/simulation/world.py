@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class World:
         self.disk = disk
         self.loop = VirtualLoop()
         self.rng = random.Random(f"{seed}/world")
+        self.reader = random.Random(f"{seed}/reader")
         self.keys = Keys()
         self.history: list[str] = []
         self.script = work.Script(seed, poison=0.0 if calm else self.rng.choice((0.0, 0.0, 0.08)))
@@ -119,6 +120,7 @@ class World:
             self.loop.later(self.rng.uniform(0, 1.5), node.boot)
         plans = [(round(self.rng.uniform(0, 12), 3), name) for name in self._runs()]
         self.spawn(self.user, self._submit(plans))
+        self.spawn(self.user, self._read_from_followers())
         for fault in faults:
             self.loop.later(fault.at_s, self.begin, fault)
         over_s = max([fault.at_s + fault.for_s for fault in faults], default=0.0) + 12.0
@@ -176,6 +178,23 @@ class World:
             cancel = runs_pb2.CancelRunRequest(run_id=run_id, reason="changed my mind")
             await self.insist(lambda node: node.runs.CancelRun(cancel, None))
             self.say(f"user: {run_id} is cancelled")
+
+    async def _read_from_followers(self) -> None:
+        """Somebody who looks now and then, wherever he is answered."""
+        while True:
+            await asyncio.sleep(self.reader.uniform(1.0, 6.0))
+            node = self.reader.choice(list(self.coordinators.values()))
+            if node.up and node is not self.leader():
+                with suppress(OrbitError, ConnectionError):
+                    await self.network.call("user", (node.name, node.process), lambda node=node: self._look(node))
+
+    async def _look(self, node: Coordinator) -> None:
+        assert node.access is not None
+        if node.access.term is None:
+            began_ms, durable = node.clock.now_ms(), self.judge.sequence
+            copy = await node.access.replica.look()
+            if copy.as_of_ms >= began_ms:  # etcd could be read
+                self.judge.told_by_follower(node.name, copy.state, copy.sequence, durable)
 
     async def trigger(self, name: str, request_id: str) -> str:
         """A user starts a run, and asks until somebody has accepted it; its identifier."""
