@@ -43,3 +43,12 @@ FAN_OUT_WINDOW: Final = 256  # children of one parent that exist before capacity
 POISON_AGENT_LOSSES: Final = 3
 CLUSTER_VERSIONS_MAX: Final = 100
 RUN_SLA_MAX_MS: Final = 366 * 24 * 3_600_000
+
+# Batches of requests (`orbit batch`).
+BATCH_LINE_MAX_BYTES: Final = 4 * MIB
+BATCH_PAGE_MAX_BYTES: Final = 1 * MIB  # a page ends with the line that passes it
+BATCH_PAGE_MIN_LINES: Final = 16  # the first pages are small, so that a short file keeps several agents busy
+BATCH_PAGE_MAX_LINES: Final = 256  # what an attempt that is lost has to do again
+BATCH_ID_MAX_CHARS: Final = 512
+BATCH_WINDOW_MIN_MS: Final = 10 * 60_000
+BATCH_WINDOW_MAX_MS: Final = 7 * 24 * 3_600_000
