@@ -1,8 +1,8 @@
 """`OrbitClient`: every call that a program makes of a mesh, on asyncio.
 
-Put together from the calls about clusters, runs, downloads and scheduling; those about agents and secrets are here.
-Each method is one call: build the request, hand it to the router, convert the answer. Where a call goes and how often
-is `_routing`'s business; what is given back is in `types`. No printing and no policy belongs here.
+Put together from the calls about clusters, runs, downloads, models and scheduling; those about agents and secrets are
+here. Each method is one call: build the request, hand it to the router, convert the answer. Where a call goes and how
+often is `_routing`'s business; what is given back is in `types`. No printing and no policy belongs here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from orbit_core.client._clusters import ClusterCalls
 from orbit_core.client._routing import OnWait, Patience, Router
 from orbit_core.client.context import parse_addresses, resolve_addresses
 from orbit_core.client.download import DownloadCalls
+from orbit_core.client.models import ModelCalls
 from orbit_core.client.scheduling import SchedulingCalls
 from orbit_core.client.types import Agent, Mesh, Secret
 from orbit_core.clock import Clock
@@ -24,12 +25,15 @@ from orbit_core.pb.orbit.v1 import agents_pb2_grpc, secrets_pb2_grpc
 from orbit_core.pb.orbit.v1 import secrets_pb2 as secrets_pb
 
 
-class OrbitClient(ClusterCalls, DownloadCalls, SchedulingCalls):
+class OrbitClient(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
     """A client of one mesh, for one event loop; `async with` closes it.
 
     `addresses`: coordinators, as `"host:port"`, several with commas or in a sequence; None asks `ORBIT_ADDRESS` and
     the context file that `orbit up` writes. The client follows the leader: a change of leader is a pause of some
     seconds, not an error, and streams go on without repeating what they gave.
+
+    `ask_followers`: runs and agents may be read from a coordinator that does not lead; `as_of_ms` says then how old
+    the last answer is.
 
     Every method raises errors of `orbit_core.errors` only: `MeshUnreachableError` when nobody answered for as long
     as `patience` lasts, else what the coordinator said.
@@ -43,8 +47,16 @@ class OrbitClient(ClusterCalls, DownloadCalls, SchedulingCalls):
         clock: Clock | None = None,
         jitter: random.Random | None = None,
         on_wait: OnWait | None = None,
+        ask_followers: bool = False,
     ) -> None:
-        self._router = Router(_source(addresses), patience or Patience(), clock=clock, jitter=jitter, on_wait=on_wait)
+        self._router = Router(
+            _source(addresses),
+            patience or Patience(),
+            clock=clock,
+            jitter=jitter,
+            on_wait=on_wait,
+            ask_followers=ask_followers,
+        )
 
     async def __aenter__(self) -> OrbitClient:
         return self
@@ -56,6 +68,11 @@ class OrbitClient(ClusterCalls, DownloadCalls, SchedulingCalls):
 
     async def close(self) -> None:
         await self._router.close()
+
+    @property
+    def as_of_ms(self) -> int | None:
+        """When the last answer was so, where it was not the leader's (milliseconds since the epoch); else None."""
+        return self._router.as_of_ms
 
     # The mesh
 
