@@ -11,6 +11,7 @@ from orbit_coordinator.leader import Leader
 from orbit_coordinator.recovery import load_workflow
 from orbit_coordinator.specs import SpecStore
 from orbit_core.errors import NotFoundError, PreconditionError
+from orbit_core.failpoints import reach
 from orbit_core.ids import derived_id
 from orbit_core.sched import takeover
 from orbit_core.sched.events import ResultsTakenOver, RunCancelled, RunCreated
@@ -54,6 +55,7 @@ class Retries:
             takes_over=True,
         )
         await self._leader.tell(created)
+        reach("retry-before-results")
         await self._tell_results(run_id, old)
         return run_id
 

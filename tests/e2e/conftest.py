@@ -55,11 +55,12 @@ async def connect() -> AsyncIterator[Callable[[LocalMesh], OrbitClient]]:
 
 @dataclass
 class Webhook:
-    """A receiver that remembers. `answer(number of this request, headers)` gives the status."""
+    """A receiver that remembers. `answer(number of this request)` gives the status, where `judge(its body)` gives 0."""
 
     url: str
     requests: list[tuple[str, bytes]] = field(default_factory=list)
     answer: Callable[[int], int] = lambda number: 200
+    judge: Callable[[bytes], int] = lambda body: 0
 
     @property
     def keys(self) -> list[str]:
@@ -75,7 +76,7 @@ def webhook() -> Iterator[Webhook]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             receiver.requests.append((self.headers.get("Idempotency-Key", ""), body))
-            self.send_response(receiver.answer(len(receiver.requests)))
+            self.send_response(receiver.judge(body) or receiver.answer(len(receiver.requests)))
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"{}")
