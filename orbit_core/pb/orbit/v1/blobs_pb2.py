@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from orbit_core.pb.orbit.v1 import common_pb2 as orbit_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14orbit/v1/blobs.proto\x12\x08orbit.v1\x1a\x15orbit/v1/common.proto\" \n\x0eGetBlobRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\" \n\x0fGetBlobResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"L\n\x0ePutBlobRequest\x12!\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x11.orbit.v1.BlobRefH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"2\n\x0fPutBlobResponse\x12\x1f\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x11.orbit.v1.BlobRef\"\"\n\x10StatBlobsRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\t\"5\n\x11StatBlobsResponse\x12 \n\x05\x62lobs\x18\x01 \x03(\x0b\x32\x11.orbit.v1.BlobRef2\xd7\x01\n\x0b\x42lobService\x12@\n\x07GetBlob\x12\x18.orbit.v1.GetBlobRequest\x1a\x19.orbit.v1.GetBlobResponse0\x01\x12@\n\x07PutBlob\x12\x18.orbit.v1.PutBlobRequest\x1a\x19.orbit.v1.PutBlobResponse(\x01\x12\x44\n\tStatBlobs\x12\x1a.orbit.v1.StatBlobsRequest\x1a\x1b.orbit.v1.StatBlobsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14orbit/v1/blobs.proto\x12\x08orbit.v1\x1a\x15orbit/v1/common.proto\" \n\x0eGetBlobRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\" \n\x0fGetBlobResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"Z\n\x0ePutBlobRequest\x12!\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x11.orbit.v1.BlobRefH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x0c\n\x04keep\x18\x03 \x01(\x08\x42\x06\n\x04part\"2\n\x0fPutBlobResponse\x12\x1f\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x11.orbit.v1.BlobRef\"\"\n\x10StatBlobsRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\t\"5\n\x11StatBlobsResponse\x12 \n\x05\x62lobs\x18\x01 \x03(\x0b\x32\x11.orbit.v1.BlobRef2\xd7\x01\n\x0b\x42lobService\x12@\n\x07GetBlob\x12\x18.orbit.v1.GetBlobRequest\x1a\x19.orbit.v1.GetBlobResponse0\x01\x12@\n\x07PutBlob\x12\x18.orbit.v1.PutBlobRequest\x1a\x19.orbit.v1.PutBlobResponse(\x01\x12\x44\n\tStatBlobs\x12\x1a.orbit.v1.StatBlobsRequest\x1a\x1b.orbit.v1.StatBlobsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,13 +37,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBLOBRESPONSE']._serialized_start=91
   _globals['_GETBLOBRESPONSE']._serialized_end=123
   _globals['_PUTBLOBREQUEST']._serialized_start=125
-  _globals['_PUTBLOBREQUEST']._serialized_end=201
-  _globals['_PUTBLOBRESPONSE']._serialized_start=203
-  _globals['_PUTBLOBRESPONSE']._serialized_end=253
-  _globals['_STATBLOBSREQUEST']._serialized_start=255
-  _globals['_STATBLOBSREQUEST']._serialized_end=289
-  _globals['_STATBLOBSRESPONSE']._serialized_start=291
-  _globals['_STATBLOBSRESPONSE']._serialized_end=344
-  _globals['_BLOBSERVICE']._serialized_start=347
-  _globals['_BLOBSERVICE']._serialized_end=562
+  _globals['_PUTBLOBREQUEST']._serialized_end=215
+  _globals['_PUTBLOBRESPONSE']._serialized_start=217
+  _globals['_PUTBLOBRESPONSE']._serialized_end=267
+  _globals['_STATBLOBSREQUEST']._serialized_start=269
+  _globals['_STATBLOBSREQUEST']._serialized_end=303
+  _globals['_STATBLOBSRESPONSE']._serialized_start=305
+  _globals['_STATBLOBSRESPONSE']._serialized_end=358
+  _globals['_BLOBSERVICE']._serialized_start=361
+  _globals['_BLOBSERVICE']._serialized_end=576
 # @@protoc_insertion_point(module_scope)

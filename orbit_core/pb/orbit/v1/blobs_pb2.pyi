@@ -20,12 +20,14 @@ class GetBlobResponse(_message.Message):
     def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
 
 class PutBlobRequest(_message.Message):
-    __slots__ = ("blob", "chunk")
+    __slots__ = ("blob", "chunk", "keep")
     BLOB_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
     blob: _common_pb2.BlobRef
     chunk: bytes
-    def __init__(self, blob: _Optional[_Union[_common_pb2.BlobRef, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    keep: bool
+    def __init__(self, blob: _Optional[_Union[_common_pb2.BlobRef, _Mapping]] = ..., chunk: _Optional[bytes] = ..., keep: bool = ...) -> None: ...
 
 class PutBlobResponse(_message.Message):
     __slots__ = ("blob",)
