@@ -18,6 +18,7 @@ import click
 COMMANDS: Final[dict[str, str]] = {
     "up": "tui.cli.commands.up:up",
     "demo": "tui.cli.commands.demo:demo",
+    "tui": "tui.cli.commands.tui:tui",
     "validate": "tui.cli.commands.files:validate",
     "submit": "tui.cli.commands.files:submit",
     "quote": "tui.cli.commands.scheduling:quote",
