@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, str]] = {
     "delete": "tui.cli.commands.deleting:delete",
     "agents": "tui.cli.commands.agents:agents",
     "drain": "tui.cli.commands.agents:drain",
+    "models": "tui.cli.commands.models:models",
     "secrets": "tui.cli.commands.secrets:secrets",
     "context": "tui.cli.commands.context:context",
     "completion": "tui.cli.commands.completion:completion",
