@@ -16,6 +16,7 @@ from orbit_coordinator.copies import agent_addresses
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService, AgentService
+from orbit_coordinator.services.blobs import CoordinatorBlobs
 from orbit_coordinator.services.clusters import ClusterService
 from orbit_coordinator.services.models import ModelService
 from orbit_coordinator.services.runs import RunService
@@ -47,7 +48,7 @@ from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs, PeerBlobs
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.keys import Keys
-from orbit_core.store.transport import SERVER_OPTIONS, BlobService, fetch
+from orbit_core.store.transport import SERVER_OPTIONS, fetch
 from satellites.catalog import InstalledCatalog
 
 _STOP_GRACE_S = 0.5
@@ -133,7 +134,7 @@ class Server:
         scheduling_pb2_grpc.add_SchedulingServiceServicer_to_server(SchedulingService(access, catalog), server)
         secrets_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(access), server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(access), server)
-        blobs_pb2_grpc.add_BlobServiceServicer_to_server(BlobService(access.resources.local_blobs), server)
+        blobs_pb2_grpc.add_BlobServiceServicer_to_server(CoordinatorBlobs(access), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [module.DESCRIPTOR.services_by_name[name].full_name for module, name in _SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

@@ -44,10 +44,11 @@ T = TypeVar("T")
 
 
 class BlobService(blobs_pb2_grpc.BlobServiceServicer):
-    """Serves one machine's blobs."""
+    """Serves one machine's blobs. `keep`: has a blob held elsewhere too; without it no such wish is granted."""
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, *, keep: Callable[[str], Awaitable[None]] | None = None) -> None:
         self._blobs = blobs
+        self._keep_elsewhere = keep
 
     async def GetBlob(
         self, request: blobs_pb2.GetBlobRequest, context: Any
@@ -66,12 +67,16 @@ class BlobService(blobs_pb2_grpc.BlobServiceServicer):
         first = await anext(requests, None)
         if first is None or first.WhichOneof("part") != "blob":
             raise InvalidRequestError("a blob begins with its hash")
+        if first.keep and self._keep_elsewhere is None:
+            raise InvalidRequestError("this machine does not lead: it keeps no inputs", remedy="ask a coordinator")
 
         async def chunks() -> AsyncIterator[bytes]:
             async for request in requests:
                 yield request.chunk
 
         info = await self._blobs.put(chunks(), expected_sha256=check_name(first.blob.sha256))
+        if first.keep and self._keep_elsewhere is not None:
+            await self._keep_elsewhere(info.sha256)
         return blobs_pb2.PutBlobResponse(blob=common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes))
 
     async def StatBlobs(self, request: blobs_pb2.StatBlobsRequest, context: Any) -> blobs_pb2.StatBlobsResponse:
