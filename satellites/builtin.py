@@ -7,6 +7,8 @@ from typing import Final
 
 from satellites.alerts.send_logs_to_new_relic import SendLogsToNewRelic
 from satellites.alerts.send_pagerduty_alert import SendPagerdutyAlert
+from satellites.batch.answers import BatchAnswers
+from satellites.batch.pages import BatchPages
 from satellites.documents.ocr import Ocr
 from satellites.documents.parse_pdf_with_docling import ParsePdfWithDocling
 from satellites.documents.validate_json import ValidateJson
@@ -26,6 +28,8 @@ from satellites.trial.fail import Fail
 from satellites.trial.sleep import Sleep
 
 SATELLITES: Final[tuple[SatelliteClass, ...]] = (
+    BatchAnswers,
+    BatchPages,
     CallWebhook,
     Classify,
     DeleteFileFromS3,

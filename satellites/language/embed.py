@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
+from orbit_core.batch.answers import packed
 from satellites.contract import Context, JsonObject
 from satellites.language.texts import EncoderConfig, OverEncoder, TextsInput, count, cut, parts
 
@@ -40,12 +38,7 @@ class Embed(OverEncoder[EmbedConfig, TextsInput]):
             count(context, embedded.input_tokens)
             dimensions = len(embedded[0])
             truncated = truncated or embedded.truncated
-            vectors += [encoded(vector) if config.encoding == "base64" else list(vector) for vector in embedded]
+            vectors += [packed(vector) if config.encoding == "base64" else list(vector) for vector in embedded]
         facts = {"model": config.model, "dimensions": dimensions}
         given = {"vector": vectors[0]} if input.text is not None else {"vectors": vectors}
         return [cut(given | facts, truncated)]
-
-
-def encoded(vector: Sequence[float]) -> str:
-    """32-bit floats, little-endian, in base64."""
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
