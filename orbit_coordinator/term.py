@@ -26,7 +26,7 @@ from orbit_coordinator.snapshots import Pictures
 from orbit_coordinator.space import Space
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.streams import AgentStreams
-from orbit_coordinator.triggers import CronClock
+from orbit_coordinator.triggers import Chains, CronClock
 from orbit_coordinator.vault import Secrets
 from orbit_core.clock import Clock
 from orbit_core.errors import FencedError, OrbitError, SecretError, StoreError
@@ -121,6 +121,7 @@ class Term:
         self.retries = Retries(self.leader, resources.archive, resources.specs)
         self._fetcher = BlobFetcher(resources.local_blobs, lambda: None)
         self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
+        self._chains = Chains(self.leader, resources.specs, resources.archive, resources.blobs)
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
         self._space = Space(self.leader, resources.store, resources.keys, leadership, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
@@ -315,6 +316,7 @@ class Term:
                 logs = await asyncio.to_thread(self.resources.logs.content, run_id)
                 await self.resources.archive.write(run, self.state.workflow(run), logs, self.leadership)
                 await self._copy_archived(run_id)
+                await self._chains.fire(run)  # while the state still holds it: the next leader does it again
                 break
             except FencedError:
                 return

@@ -1,4 +1,7 @@
-"""What starts runs: the cron clock, and the making of run events that every kind of trigger shares."""
+"""What starts runs from within: the cron clock, clusters that follow others, and the making of run events.
+
+What comes from outside (calls, uploads, webhooks) is noticed elsewhere and made into an event here.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from orbit_coordinator.archive import Archive
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.specs import Spec, SpecStore
 from orbit_core.clock import Clock
@@ -14,9 +18,9 @@ from orbit_core.ids import derived_id
 from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
 from orbit_core.sched.events import RunCreated
 from orbit_core.sched.model import ObjectAddress, Page, TriggerFacts
-from orbit_core.sched.state import ClusterEntry
+from orbit_core.sched.state import ClusterEntry, Run
 from orbit_core.spec.cron import next_after
-from orbit_core.spec.models import CronTrigger
+from orbit_core.spec.models import Cluster, ClusterFinishedTrigger, CronTrigger
 from orbit_core.store.blobs import BlobStore
 
 log = logging.getLogger(__name__)
@@ -115,3 +119,50 @@ class CronClock:
                 )
                 log.info("cron tick %s of %s", time, entry.identifier)
                 await self._leader.tell(event)
+
+
+class Chains:
+    """Starts runs of clusters that wait for another one to finish."""
+
+    def __init__(self, leader: Leader, specs: SpecStore, archive: Archive, blobs: BlobStore) -> None:
+        self._leader = leader
+        self._specs = specs
+        self._archive = archive
+        self._blobs = blobs
+
+    async def fire(self, ended: Run) -> None:
+        """What waits for the cluster of this run has a run of its own, durable when this returns; calling twice
+        changes nothing, though the run that was started first may have ended and left the state since."""
+        for entry in list(self._leader.state.clusters.values()):
+            if not entry.enabled:
+                continue
+            spec = await self._specs.get(entry.spec_hash)
+            if ended.cluster not in followed_by(spec.cluster):
+                continue
+            run_id = run_id_of(entry.identifier, "cluster-finished", ended.id)
+            if run_id in self._leader.state.runs or await self._archive.find(run_id) is not None:
+                continue
+            now_ms = self._leader.now_ms()
+            event = await run_created(
+                spec, "cluster-finished", ended.id, _told_of(ended), self._blobs, time_ms=now_ms, now_ms=now_ms
+            )
+            log.info("%s ended as %s: %s follows", ended.id, ended.status, entry.identifier)
+            await self._leader.tell(event)
+
+
+def followed_by(cluster: Cluster) -> list[str]:
+    """The clusters whose ends start a run of this one."""
+    return [trigger.cluster for trigger in cluster.triggers if isinstance(trigger, ClusterFinishedTrigger)]
+
+
+def _told_of(ended: Run) -> dict[str, Any]:
+    """The payload: what `${{ trigger.… }}` may ask of the run that ended."""
+    return {
+        "cluster": ended.cluster,
+        "run-id": ended.id,
+        "state": str(ended.status),
+        "sla": str(ended.sla),
+        "cost-usd": ended.cost_usd,
+        "lineages-succeeded": ended.lineages_succeeded,
+        "lineages-failed": ended.lineages_failed,
+    }

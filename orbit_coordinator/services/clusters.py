@@ -7,6 +7,8 @@ from typing import Any
 
 from orbit_coordinator.compile import compile_workflow
 from orbit_coordinator.services.access import Access, page
+from orbit_coordinator.term import Term
+from orbit_coordinator.triggers import followed_by
 from orbit_core.errors import InvalidRequestError, NotFoundError, PreconditionError
 from orbit_core.limits import PAGE_DEFAULT, PAGE_MAX, SPEC_MAX_BYTES
 from orbit_core.pb.orbit.v1 import clusters_pb2, clusters_pb2_grpc
@@ -49,6 +51,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         loaded = await self._load(request.content, request.file_name, vault_names=vault_names)
         if loaded.cluster is None:
             raise invalid_spec(loaded.diagnostics)
+        await self._refuse_circles(term, loaded.cluster)
         cluster, values = loaded.cluster.without_secret_values()
         workflow = compile_workflow(cluster, self._catalog)
         await self._access.resources.secrets.set_all(cluster.identifier, values)
@@ -137,9 +140,27 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         term = self._access.leading()
         entry = find_cluster(term.state.clusters, request.identifier)
         spec = await self._access.resources.specs.get(_version(entry, request.spec_hash))
+        await self._refuse_circles(term, spec.cluster)
         term.state.workflows[spec.spec_hash] = spec.workflow
         await term.leader.tell(ClusterSubmitted(entry.identifier, spec.spec_hash))
         return clusters_pb2.RollBackClusterResponse(cluster=await self._view(entry))
+
+    async def _refuse_circles(self, term: Term, cluster: Cluster) -> None:
+        """PreconditionError where the end of a run of this cluster would in the end start another one of it."""
+        ways = [[cluster.identifier, each] for each in followed_by(cluster)]
+        seen: set[str] = set()
+        while ways:
+            way = ways.pop()
+            if way[-1] == cluster.identifier:
+                raise PreconditionError(
+                    f"{cluster.identifier} would start itself without end: {' ← '.join(way)}",
+                    remedy="take one `cluster-finished` trigger out of this circle",
+                )
+            entry = term.state.clusters.get(way[-1])
+            if entry is not None and way[-1] not in seen:
+                seen.add(way[-1])
+                followed = followed_by((await self._access.resources.specs.get(entry.spec_hash)).cluster)
+                ways += [[*way, each] for each in followed]
 
     async def _view(self, entry: ClusterEntry) -> clusters_pb2.Cluster:
         return cluster_view((await self._access.resources.specs.get(entry.spec_hash)).cluster, entry)

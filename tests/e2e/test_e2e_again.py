@@ -64,7 +64,7 @@ async def failed_in_part(client: OrbitClient, webhook: Webhook, name: str) -> Ru
     return run
 
 
-async def test_what_people_do_to_runs_and_clusters(start_mesh, connect, webhook, tmp_path):
+async def test_what_people_do_to_runs_and_clusters(start_mesh, connect, webhook, tmp_path, eventually):
     """One mesh, each story checked on its own below."""
     client = connect(await start_mesh())
     await a_retry_runs_what_failed_and_nothing_else(client, webhook)
@@ -74,6 +74,7 @@ async def test_what_people_do_to_runs_and_clusters(start_mesh, connect, webhook,
     await versions_are_kept_and_rolled_back(client)
     await a_disabled_cluster_starts_nothing(client)
     await what_is_deleted_is_gone(client)
+    await a_cluster_follows_another(client, eventually)
     await keys_rotate_under_running_clusters(client, webhook)
 
 
@@ -236,6 +237,27 @@ async def keys_rotate_under_running_clusters(client, webhook):
     assert json.loads(webhook.requests[-1][1]) == {"token": "planted-before-rotation"}
     with pytest.raises(InvalidRequestError):
         await client.rotate_key("not a project")
+
+
+async def a_cluster_follows_another(client, eventually):
+    follow = (
+        "{uses: satellite/orbit/echo, identifier: note, "
+        'input: {said: "${{ trigger.cluster }} ${{ trigger.state }} ${{ trigger.lineages-failed }}"}}'
+    )
+    await client.submit(cluster("after", follow, trigger={"cluster-finished": "test/before"}))
+    fails = "{uses: satellite/orbit/fail, identifier: fail, config: {permanent: true}}"
+    await client.submit(cluster("before", fails))
+    first = await end_of(client, await client.trigger("test/before"))
+    (run,) = await eventually(lambda: client.runs("test/after"))
+    assert (run.trigger, (await end_of(client, run)).state) == ("cluster-finished", "succeeded")
+    assert [r.value["said"] async for r in client.results(run.run_id)] == ["test/before failed 1"]
+    await client.disable("test/after")
+    second = await end_of(client, await client.trigger("test/before"))
+    assert await delete_once_archived(client, second), "it has been archived, and with that all it starts was started"
+    assert await client.runs("test/after") == await client.runs("test/after", created_before_ms=second.created_ms)
+    with pytest.raises(PreconditionError, match="test/before ← test/after ← test/before"):
+        await client.submit(cluster("before", fails, trigger={"cluster-finished": "test/after"}))
+    assert first.state == "failed"
 
 
 async def test_the_leader_dies_in_the_middle_of_a_retry(start_mesh, connect, webhook, monkeypatch, eventually):

@@ -1,4 +1,4 @@
-"""Which cron ticks are due."""
+"""Which cron ticks are due, and what the clock makes of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orbit_coordinator.triggers import due_ticks, run_id_of
-from orbit_core.sched.state import ClusterEntry
+from orbit_coordinator.specs import Spec
+from orbit_coordinator.triggers import CronClock, due_ticks, run_id_of
+from orbit_core.sched.events import ClusterEnabled, RunCreated
+from orbit_core.sched.state import ClusterEntry, MeshState
+from orbit_core.sched.step import step
+from orbit_core.spec.loader import load
 from orbit_core.spec.models import CronTrigger
+from orbit_core.store.blobs.memory import MemoryBlobs
 
 
 def at(text: str) -> int:
@@ -50,3 +55,70 @@ def test_never_before_submission_and_never_twice():
 def test_the_same_firing_is_the_same_run():
     assert run_id_of("a/b", "cron", "1") == run_id_of("a/b", "cron", "1")
     assert len({run_id_of("a/b", "cron", "1"), run_id_of("a/b", "cron", "2"), run_id_of("a/c", "cron", "1")}) == 3
+
+
+class Told:
+    """What a cron clock needs of a leader, and remembers what it was told."""
+
+    def __init__(self, now_ms: int, *entries: ClusterEntry) -> None:
+        self.state = MeshState(clusters={each.identifier: each for each in entries})
+        self.time_ms = now_ms
+        self.events: list[RunCreated] = []
+
+    def now_ms(self) -> int:
+        return self.time_ms
+
+    async def tell(self, event: RunCreated) -> None:
+        self.events.append(event)
+
+
+class Specs:
+    """Every hash is the same nightly cluster."""
+
+    async def get(self, spec_hash: str) -> Spec:
+        text = (
+            b"version: 0.0.1b\ncluster:\n  identifier: a/b\n  sla: 2h\n  trigger: {cron: '0 0 * * *'}\n"
+            b"  satellites:\n    - {uses: satellite/orbit/echo, identifier: only}\n"
+        )
+        cluster = load(text).cluster
+        assert cluster is not None
+        return Spec(spec_hash, cluster, workflow=None)  # type: ignore[arg-type]
+
+
+class TimeStopped(Exception):
+    """Ends the endless work of a clock."""
+
+
+async def looked(leader: Told, wall_ms: int = 0) -> list[RunCreated]:
+    """What the cron clock tells at one look, on a machine whose own clock says `wall_ms`."""
+
+    class Clock:
+        def now_ms(self) -> int:
+            return wall_ms
+
+        async def sleep(self, seconds: float) -> None:
+            raise TimeStopped
+
+    clock = CronClock(leader, Specs(), MemoryBlobs(), Clock())  # type: ignore[arg-type]
+    with pytest.raises(TimeStopped):
+        await clock.run()
+    return leader.events
+
+
+async def test_a_tick_is_told_with_a_deadline_in_the_time_of_the_mesh():
+    leader = Told(at("2026-03-02T00:00:10"), entry(submitted="2026-03-01T12:00:00"))
+    (event,) = await looked(leader, wall_ms=at("2020-01-01T00:00:00"))
+    assert event.run_id == run_id_of("a/b", "cron", str(at("2026-03-02T00:00:00")))
+    assert event.deadline_ms == at("2026-03-02T02:00:10")
+
+
+async def test_a_disabled_cluster_has_no_ticks_and_none_is_made_up_for_when_it_is_enabled():
+    known = entry(submitted="2026-03-01T12:00:00")
+    leader = Told(at("2026-03-02T00:00:10"), known)
+    step(leader.state, ClusterEnabled("a/b", False), at("2026-03-01T13:00:00"))
+    assert await looked(leader) == []
+    leader.time_ms = at("2026-03-05T10:00:00")
+    step(leader.state, ClusterEnabled("a/b", True), leader.time_ms)
+    assert await looked(leader) == []
+    leader.time_ms = at("2026-03-06T00:00:01")
+    assert len(await looked(leader)) == 1
