@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -72,7 +73,15 @@ def task_of(source: Path) -> str:
 
 def with_genai(source: Path, out: Path, precision: str, device: str) -> None:
     """A language model by onnxruntime-genai's builder."""
-    library("onnxruntime_genai")
+    for name in (
+        "onnxruntime_genai",
+        "torch",
+        "transformers",
+        "onnx_ir",
+        "onnxscript",
+    ):  # of which it imports some late
+        if importlib.util.find_spec(name) is None:
+            raise Refused(f"{sys.executable} lacks {name}")
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", source, "-o", out]
     command += ["-p", precision, "-e", device]
     if device == "cuda" and precision in ("fp16", "bf16"):
