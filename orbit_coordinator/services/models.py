@@ -34,7 +34,12 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         on_agents = _on_agents(term)
         for name in on_agents:  # those that ship with Orbit
             records.setdefault(name, ModelRecord(name, ""))
-        views = [_view(records[name], on_agents.get(name, {})) for name in sorted(records)]
+        # An agent that has not spoken of a model yet is there all the same.
+        views = [
+            _view(records[name], {agent_id: _unheard(name) for agent_id in sorted(term.streams.streams)} | heard)
+            for name in sorted(records)
+            for heard in [on_agents.get(name, {})]
+        ]
         return models_pb2.ListModelsResponse(models=views)
 
     async def PullModel(self, request: models_pb2.PullModelRequest, context: Any) -> models_pb2.PullModelResponse:
@@ -81,6 +86,10 @@ def _on_agents(term: Term) -> dict[str, dict[str, agents_pb2.AgentModel]]:
         for model in stream.advertisement.models:
             found.setdefault(model.name, {})[agent_id] = model
     return found
+
+
+def _unheard(name: str) -> agents_pb2.AgentModel:
+    return agents_pb2.AgentModel(name=name, state=agents_pb2.MODEL_STATE_COLD)
 
 
 def _chosen(term: Term, request: models_pb2.PullModelRequest, record: ModelRecord) -> list[str]:

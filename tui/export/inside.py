@@ -79,7 +79,7 @@ def with_genai(source: Path, out: Path, precision: str, device: str) -> None:
         "transformers",
         "onnx_ir",
         "onnxscript",
-    ):  # of which it imports some late
+    ):  # some of them it imports late
         if importlib.util.find_spec(name) is None:
             raise Refused(f"{sys.executable} lacks {name}")
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", source, "-o", out]
