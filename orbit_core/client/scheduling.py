@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,13 +81,18 @@ class SchedulingCalls:
 
     _router: Router
 
-    async def quote(self, file: ClusterSource | None = None, *, cluster: str = "") -> Quotation:
-        """What one run would come to now. Raises `InvalidSpecError` for a file that is not valid."""
+    async def quote(
+        self, file: ClusterSource | None = None, *, cluster: str = "", objects: Mapping[str, int] | None = None
+    ) -> Quotation:
+        """What one run would come to now. Raises `InvalidSpecError` for a file that is not valid.
+
+        `objects`: how many each invocation of a step will return, by step, where you know; else it is estimated.
+        """
         content = content_of(file)[0] if file is not None else b""
         with problems_of(file or b""):
             response = await self._router.unary(
                 lambda channel: scheduling_pb2_grpc.SchedulingServiceStub(channel).Quote,
-                pb.QuoteRequest(content=content, cluster=cluster),
+                pb.QuoteRequest(content=content, cluster=cluster, objects=dict(objects or {})),
             )
         others = tuple(_quoted(each) for each in response.others)
         problems = tuple(response.problems)

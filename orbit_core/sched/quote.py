@@ -6,11 +6,13 @@ The same picture, the same plan and the same estimates as for real work. Only wh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orbit_core.sched._plan.observe import Demand, demands, observe
 from orbit_core.sched._plan.picture import Picture, Schedule
+from orbit_core.sched.estimate import fan_out, learn_fan_out
 from orbit_core.sched.plan import TIME_LIMIT_S, solve
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.workflow import Workflow
@@ -44,8 +46,13 @@ class Quotes:
     shortest_sla_ms: int | None
 
 
-def quotes(state: MeshState, workflow: Workflow, now_ms: int) -> Quotes:
-    """What one run of the workflow would come to if it began now."""
+def quotes(state: MeshState, workflow: Workflow, now_ms: int, objects: Mapping[str, int] | None = None) -> Quotes:
+    """What one run of the workflow would come to if it began now.
+
+    `objects`: how many each invocation of a step will return, by step, where that is known and not to be estimated.
+    """
+    if objects:
+        state, workflow = _knowing(state, workflow, objects)
     asker = _Asker(state, workflow, now_ms)
     shortest = asker.shortest()
     slas = {workflow.sla_ms, *([shortest] if shortest else [])}
@@ -66,6 +73,16 @@ def never_dearer(found: Sequence[Quote]) -> list[Quote]:
             best = each
         kept.append(each)
     return kept
+
+
+def _knowing(state: MeshState, workflow: Workflow, objects: Mapping[str, int]) -> tuple[MeshState, Workflow]:
+    """The workflow under a name of its own, and the state as if that had returned so many before: others' stay."""
+    own = dataclasses.replace(workflow, identifier=f"{workflow.identifier} (quoted)")
+    estimates = dataclasses.replace(state.estimates, fan_outs=dict(state.estimates.fan_outs))
+    for step in workflow.steps:
+        seen = math.ceil(fan_out(estimates, workflow.identifier, step))
+        learn_fan_out(estimates, own.identifier, step, objects.get(step.identifier, seen))
+    return dataclasses.replace(state, estimates=estimates), own
 
 
 class _Asker:

@@ -24,35 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19orbit/v1/scheduling.proto\x12\x08orbit.v1\"C\n\x0cQuoteRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\"m\n\tQuotedSla\x12\x0e\n\x06sla_ms\x18\x01 \x01(\x04\x12\x10\n\x08\x66\x65\x61sible\x18\x02 \x01(\x08\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x15\n\rp50_finish_ms\x18\x04 \x01(\x04\x12\x15\n\rp95_finish_ms\x18\x05 \x01(\x04\"\x94\x01\n\rQuoteResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\"\n\x05quote\x18\x02 \x01(\x0b\x32\x13.orbit.v1.QuotedSla\x12#\n\x06others\x18\x03 \x03(\x0b\x32\x13.orbit.v1.QuotedSla\x12\x17\n\x0fshortest_sla_ms\x18\x04 \x01(\x04\x12\x10\n\x08problems\x18\x05 \x03(\t\"7\n\x0e\x45xplainRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rinvocation_id\x18\x02 \x01(\t\"q\n\tElsewhere\x12\x11\n\tagent_ids\x18\x01 \x03(\t\x12\x1a\n\x12price_usd_per_hour\x18\x02 \x01(\x01\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa6\x01\n\x0b\x45xplanation\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x15\n\rinvocation_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x17\n\x0flatest_start_ms\x18\x05 \x01(\x03\x12&\n\telsewhere\x18\x06 \x03(\x0b\x32\x13.orbit.v1.Elsewhere\x12\x0f\n\x07waiting\x18\x07 \x01(\x04\"e\n\x0f\x45xplainResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexpected_late\x18\x02 \x01(\x08\x12+\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x15.orbit.v1.Explanation\"=\n\x0b\x43ostRequest\x12\x1c\n\x02\x62y\x18\x01 \x01(\x0e\x32\x10.orbit.v1.CostBy\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\"\x91\x01\n\x08\x43ostLine\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04runs\x18\x02 \x01(\x04\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x04\x12\x15\n\routput_tokens\x18\x05 \x01(\x04\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x04\x12\x16\n\x0etokens_per_usd\x18\x07 \x01(\x01\"T\n\x0c\x43ostResponse\x12!\n\x05lines\x18\x01 \x03(\x0b\x32\x12.orbit.v1.CostLine\x12!\n\x05total\x18\x02 \x01(\x0b\x32\x12.orbit.v1.CostLine*\x82\x01\n\x06\x43ostBy\x12\x17\n\x13\x43OST_BY_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x43OST_BY_RUN\x10\x01\x12\x15\n\x11\x43OST_BY_SATELLITE\x10\x02\x12\x11\n\rCOST_BY_MODEL\x10\x03\x12\x13\n\x0f\x43OST_BY_PROJECT\x10\x04\x12\x0f\n\x0b\x43OST_BY_DAY\x10\x05\x32\xc4\x01\n\x11SchedulingService\x12\x38\n\x05Quote\x12\x16.orbit.v1.QuoteRequest\x1a\x17.orbit.v1.QuoteResponse\x12>\n\x07\x45xplain\x12\x18.orbit.v1.ExplainRequest\x1a\x19.orbit.v1.ExplainResponse\x12\x35\n\x04\x43ost\x12\x15.orbit.v1.CostRequest\x1a\x16.orbit.v1.CostResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19orbit/v1/scheduling.proto\x12\x08orbit.v1\"\xa9\x01\n\x0cQuoteRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x34\n\x07objects\x18\x04 \x03(\x0b\x32#.orbit.v1.QuoteRequest.ObjectsEntry\x1a.\n\x0cObjectsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"m\n\tQuotedSla\x12\x0e\n\x06sla_ms\x18\x01 \x01(\x04\x12\x10\n\x08\x66\x65\x61sible\x18\x02 \x01(\x08\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x15\n\rp50_finish_ms\x18\x04 \x01(\x04\x12\x15\n\rp95_finish_ms\x18\x05 \x01(\x04\"\x94\x01\n\rQuoteResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\"\n\x05quote\x18\x02 \x01(\x0b\x32\x13.orbit.v1.QuotedSla\x12#\n\x06others\x18\x03 \x03(\x0b\x32\x13.orbit.v1.QuotedSla\x12\x17\n\x0fshortest_sla_ms\x18\x04 \x01(\x04\x12\x10\n\x08problems\x18\x05 \x03(\t\"7\n\x0e\x45xplainRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rinvocation_id\x18\x02 \x01(\t\"q\n\tElsewhere\x12\x11\n\tagent_ids\x18\x01 \x03(\t\x12\x1a\n\x12price_usd_per_hour\x18\x02 \x01(\x01\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa6\x01\n\x0b\x45xplanation\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x15\n\rinvocation_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x17\n\x0flatest_start_ms\x18\x05 \x01(\x03\x12&\n\telsewhere\x18\x06 \x03(\x0b\x32\x13.orbit.v1.Elsewhere\x12\x0f\n\x07waiting\x18\x07 \x01(\x04\"e\n\x0f\x45xplainResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rexpected_late\x18\x02 \x01(\x08\x12+\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x15.orbit.v1.Explanation\"=\n\x0b\x43ostRequest\x12\x1c\n\x02\x62y\x18\x01 \x01(\x0e\x32\x10.orbit.v1.CostBy\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\"\x91\x01\n\x08\x43ostLine\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04runs\x18\x02 \x01(\x04\x12\x10\n\x08\x63ost_usd\x18\x03 \x01(\x01\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x04\x12\x15\n\routput_tokens\x18\x05 \x01(\x04\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x04\x12\x16\n\x0etokens_per_usd\x18\x07 \x01(\x01\"T\n\x0c\x43ostResponse\x12!\n\x05lines\x18\x01 \x03(\x0b\x32\x12.orbit.v1.CostLine\x12!\n\x05total\x18\x02 \x01(\x0b\x32\x12.orbit.v1.CostLine*\x82\x01\n\x06\x43ostBy\x12\x17\n\x13\x43OST_BY_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x43OST_BY_RUN\x10\x01\x12\x15\n\x11\x43OST_BY_SATELLITE\x10\x02\x12\x11\n\rCOST_BY_MODEL\x10\x03\x12\x13\n\x0f\x43OST_BY_PROJECT\x10\x04\x12\x0f\n\x0b\x43OST_BY_DAY\x10\x05\x32\xc4\x01\n\x11SchedulingService\x12\x38\n\x05Quote\x12\x16.orbit.v1.QuoteRequest\x1a\x17.orbit.v1.QuoteResponse\x12>\n\x07\x45xplain\x12\x18.orbit.v1.ExplainRequest\x1a\x19.orbit.v1.ExplainResponse\x12\x35\n\x04\x43ost\x12\x15.orbit.v1.CostRequest\x1a\x16.orbit.v1.CostResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orbit.v1.scheduling_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COSTBY']._serialized_start=1112
-  _globals['_COSTBY']._serialized_end=1242
-  _globals['_QUOTEREQUEST']._serialized_start=39
-  _globals['_QUOTEREQUEST']._serialized_end=106
-  _globals['_QUOTEDSLA']._serialized_start=108
-  _globals['_QUOTEDSLA']._serialized_end=217
-  _globals['_QUOTERESPONSE']._serialized_start=220
-  _globals['_QUOTERESPONSE']._serialized_end=368
-  _globals['_EXPLAINREQUEST']._serialized_start=370
-  _globals['_EXPLAINREQUEST']._serialized_end=425
-  _globals['_ELSEWHERE']._serialized_start=427
-  _globals['_ELSEWHERE']._serialized_end=540
-  _globals['_EXPLANATION']._serialized_start=543
-  _globals['_EXPLANATION']._serialized_end=709
-  _globals['_EXPLAINRESPONSE']._serialized_start=711
-  _globals['_EXPLAINRESPONSE']._serialized_end=812
-  _globals['_COSTREQUEST']._serialized_start=814
-  _globals['_COSTREQUEST']._serialized_end=875
-  _globals['_COSTLINE']._serialized_start=878
-  _globals['_COSTLINE']._serialized_end=1023
-  _globals['_COSTRESPONSE']._serialized_start=1025
-  _globals['_COSTRESPONSE']._serialized_end=1109
-  _globals['_SCHEDULINGSERVICE']._serialized_start=1245
-  _globals['_SCHEDULINGSERVICE']._serialized_end=1441
+  _globals['_QUOTEREQUEST_OBJECTSENTRY']._loaded_options = None
+  _globals['_QUOTEREQUEST_OBJECTSENTRY']._serialized_options = b'8\001'
+  _globals['_COSTBY']._serialized_start=1215
+  _globals['_COSTBY']._serialized_end=1345
+  _globals['_QUOTEREQUEST']._serialized_start=40
+  _globals['_QUOTEREQUEST']._serialized_end=209
+  _globals['_QUOTEREQUEST_OBJECTSENTRY']._serialized_start=163
+  _globals['_QUOTEREQUEST_OBJECTSENTRY']._serialized_end=209
+  _globals['_QUOTEDSLA']._serialized_start=211
+  _globals['_QUOTEDSLA']._serialized_end=320
+  _globals['_QUOTERESPONSE']._serialized_start=323
+  _globals['_QUOTERESPONSE']._serialized_end=471
+  _globals['_EXPLAINREQUEST']._serialized_start=473
+  _globals['_EXPLAINREQUEST']._serialized_end=528
+  _globals['_ELSEWHERE']._serialized_start=530
+  _globals['_ELSEWHERE']._serialized_end=643
+  _globals['_EXPLANATION']._serialized_start=646
+  _globals['_EXPLANATION']._serialized_end=812
+  _globals['_EXPLAINRESPONSE']._serialized_start=814
+  _globals['_EXPLAINRESPONSE']._serialized_end=915
+  _globals['_COSTREQUEST']._serialized_start=917
+  _globals['_COSTREQUEST']._serialized_end=978
+  _globals['_COSTLINE']._serialized_start=981
+  _globals['_COSTLINE']._serialized_end=1126
+  _globals['_COSTRESPONSE']._serialized_start=1128
+  _globals['_COSTRESPONSE']._serialized_end=1212
+  _globals['_SCHEDULINGSERVICE']._serialized_start=1348
+  _globals['_SCHEDULINGSERVICE']._serialized_end=1544
 # @@protoc_insertion_point(module_scope)

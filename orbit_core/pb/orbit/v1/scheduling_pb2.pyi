@@ -23,14 +23,23 @@ COST_BY_PROJECT: CostBy
 COST_BY_DAY: CostBy
 
 class QuoteRequest(_message.Message):
-    __slots__ = ("content", "file_name", "cluster")
+    __slots__ = ("content", "file_name", "cluster", "objects")
+    class ObjectsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     file_name: str
     cluster: str
-    def __init__(self, content: _Optional[bytes] = ..., file_name: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
+    objects: _containers.ScalarMap[str, int]
+    def __init__(self, content: _Optional[bytes] = ..., file_name: _Optional[str] = ..., cluster: _Optional[str] = ..., objects: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class QuotedSla(_message.Message):
     __slots__ = ("sla_ms", "feasible", "cost_usd", "p50_finish_ms", "p95_finish_ms")
