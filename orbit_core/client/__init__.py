@@ -14,6 +14,7 @@ Everything public is named here; modules with an underscore are not. Errors are 
 from orbit_core.client._routing import OnWait, Patience
 from orbit_core.client._sources import ClusterSource
 from orbit_core.client.aio import OrbitClient
+from orbit_core.client.batches import Batch, BatchAnswers, BatchFile, BatchSubmission, LineProblem
 from orbit_core.client.context import context_file, orbit_home, parse_addresses, resolve_addresses
 from orbit_core.client.download import files_in
 from orbit_core.client.models import Model, ModelFile, ModelOnAgent, ModelState, Pull
@@ -55,6 +56,10 @@ __all__ = [
     "ENDED",
     "Agent",
     "AgentState",
+    "Batch",
+    "BatchAnswers",
+    "BatchFile",
+    "BatchSubmission",
     "Cluster",
     "ClusterSource",
     "ClusterVersion",
@@ -70,6 +75,7 @@ __all__ = [
     "Hardware",
     "Invocation",
     "InvocationState",
+    "LineProblem",
     "LogRecord",
     "Mesh",
     "Model",

@@ -1,8 +1,8 @@
 """`OrbitClient`: every call that a program makes of a mesh, on asyncio.
 
-Put together from the calls about clusters, runs, downloads, models and scheduling; those about agents and secrets are
-here. Each method is one call: build the request, hand it to the router, convert the answer. Where a call goes and how
-often is `_routing`'s business; what is given back is in `types`. No printing and no policy belongs here.
+Put together from the calls about clusters, runs, downloads, models, scheduling and batches; those about agents and
+secrets are here. Each method is one call: build the request, hand it to the router, convert the answer. Where a call
+goes and how often is `_routing`'s business; what is given back is in `types`. No printing and no policy belongs here.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from orbit_core.client import _convert
-from orbit_core.client._clusters import ClusterCalls
 from orbit_core.client._routing import OnWait, Patience, Router
+from orbit_core.client.batches import BatchCalls
 from orbit_core.client.context import parse_addresses, resolve_addresses
-from orbit_core.client.download import DownloadCalls
-from orbit_core.client.models import ModelCalls
-from orbit_core.client.scheduling import SchedulingCalls
 from orbit_core.client.types import Agent, Mesh, Secret
 from orbit_core.clock import Clock
 from orbit_core.pb.orbit.v1 import agents_pb2 as agents_pb
@@ -25,7 +22,7 @@ from orbit_core.pb.orbit.v1 import agents_pb2_grpc, secrets_pb2_grpc
 from orbit_core.pb.orbit.v1 import secrets_pb2 as secrets_pb
 
 
-class OrbitClient(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
+class OrbitClient(BatchCalls):
     """A client of one mesh, for one event loop; `async with` closes it.
 
     `addresses`: coordinators, as `"host:port"`, several with commas or in a sequence; None asks `ORBIT_ADDRESS` and

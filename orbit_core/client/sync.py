@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
+from orbit_core.batch.cluster import MAX_TOKENS
 from orbit_core.client._routing import OnWait, Patience
 from orbit_core.client._sources import ClusterSource
 from orbit_core.client.aio import OrbitClient
+from orbit_core.client.batches import Batch, BatchAnswers, BatchFile, BatchSubmission
 from orbit_core.client.models import Model, Pull
 from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotation
 from orbit_core.client.types import (
@@ -101,6 +103,35 @@ class SyncOrbitClient:
 
     def roll_back(self, identifier: str, spec_hash: str = "") -> Cluster:
         return self._wait(self._client.roll_back(identifier, spec_hash))
+
+    def submit_batch(
+        self,
+        file: str | Path | BinaryIO,
+        *,
+        model: str,
+        window_ms: int,
+        max_tokens: int = MAX_TOKENS,
+        any_model: bool = False,
+        dry_run: bool = False,
+        on_page: Callable[[BatchFile], None] | None = None,
+    ) -> BatchSubmission:
+        return self._wait(
+            self._client.submit_batch(
+                file,
+                model=model,
+                window_ms=window_ms,
+                max_tokens=max_tokens,
+                any_model=any_model,
+                dry_run=dry_run,
+                on_page=on_page,
+            )
+        )
+
+    def batch(self, run_id: str) -> Batch:
+        return self._wait(self._client.batch(run_id))
+
+    def batch_results(self, run_id: str, output: BinaryIO, errors: BinaryIO | None = None) -> BatchAnswers:
+        return self._wait(self._client.batch_results(run_id, output, errors))
 
     def trigger(self, cluster: str, payload: Mapping[str, Any] | None = None, *, request_id: str | None = None) -> Run:
         return self._wait(self._client.trigger(cluster, payload, request_id=request_id))
@@ -219,8 +250,10 @@ class SyncOrbitClient:
     def rotate_key(self, project: str) -> str:
         return self._wait(self._client.rotate_key(project))
 
-    def quote(self, file: ClusterSource | None = None, *, cluster: str = "") -> Quotation:
-        return self._wait(self._client.quote(file, cluster=cluster))
+    def quote(
+        self, file: ClusterSource | None = None, *, cluster: str = "", objects: Mapping[str, int] | None = None
+    ) -> Quotation:
+        return self._wait(self._client.quote(file, cluster=cluster, objects=objects))
 
     def explain(self, run_id: str, *, invocation_id: str = "") -> tuple[Explanation, ...]:
         return self._wait(self._client.explain(run_id, invocation_id=invocation_id))
