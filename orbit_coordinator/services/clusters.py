@@ -7,6 +7,7 @@ from typing import Any
 
 from orbit_coordinator.compile import compile_workflow
 from orbit_coordinator.services.access import Access, page
+from orbit_coordinator.services.models import known_models
 from orbit_coordinator.term import Term
 from orbit_coordinator.triggers import followed_by
 from orbit_core.errors import InvalidRequestError, NotFoundError, PreconditionError
@@ -174,8 +175,9 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
             )
         mode = "validate" if vault_names is None else "submit"
         file = file_name or "cluster.yml"
+        models = await known_models(self._access)
         return await asyncio.to_thread(
-            load, content, file=file, catalog=self._catalog, vault_names=vault_names, mode=mode
+            load, content, file=file, catalog=self._catalog, vault_names=vault_names, models=models, mode=mode
         )
 
 

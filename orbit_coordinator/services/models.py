@@ -74,9 +74,13 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return models_pb2.RemoveModelResponse(removed=removed)
 
 
-def known_models(term: Term, records: Mapping[str, ModelRecord]) -> frozenset[str] | None:
-    """The names that a cluster file may use; None where no agent is there to say which ship with it."""
-    return frozenset({*records, *_on_agents(term)}) if term.streams.streams else None
+async def known_models(access: Access) -> frozenset[str] | None:
+    """The models that a cluster file may name; None where no agent is attached here to say which ship with it."""
+    term = access.term
+    if term is None or not term.streams.streams:
+        return None
+    records = await ModelRegistry(access.resources.store, access.resources.keys).all()
+    return frozenset({*records, *_on_agents(term)})
 
 
 def _on_agents(term: Term) -> dict[str, dict[str, agents_pb2.AgentModel]]:

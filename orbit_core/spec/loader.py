@@ -50,16 +50,18 @@ def load(
     file: str = "<cluster>",
     catalog: Catalog | None = None,
     vault_names: Collection[str] | None = None,
+    models: Collection[str] | None = None,
     mode: Mode = "validate",
 ) -> LoadResult:
     """The cluster in `text`.
 
     `file` is the name shown in diagnostics. Without a `catalog`, satellites are not looked at. `vault_names`: the
     secrets that the vault holds for this cluster, None where that is not known (in `submit`, as if it were empty).
+    `models`: those that the mesh knows, None where that is not known.
     """
     reporter = Reporter(file)
     root = yaml_source.read(text, reporter)
-    return _load(root, reporter, catalog, vault_names, mode)
+    return _load(root, reporter, catalog, vault_names, mode, models)
 
 
 def load_document(
@@ -80,11 +82,13 @@ def _load(
     catalog: Catalog | None,
     vault_names: Collection[str] | None,
     mode: Mode,
+    models: Collection[str] | None = None,
 ) -> LoadResult:
     cluster: Cluster | None = None
     if root is not None:
         structure = read_structure(shape(root, reporter), reporter)
         if structure is not None:
             cluster = structure.cluster
-            check_all(Checking(structure, reporter, catalog=catalog, vault_names=vault_names, mode=mode))
+            checking = Checking(structure, reporter, catalog=catalog, vault_names=vault_names, models=models, mode=mode)
+            check_all(checking)
     return LoadResult(None if reporter.has_errors else cluster, reporter.diagnostics())

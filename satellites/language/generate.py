@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from satellites.contract import (
     Context,
@@ -18,7 +18,7 @@ from satellites.contract import (
     SatelliteInput,
 )
 from satellites.language import answers
-from satellites.schemas import read_schema
+from satellites.schemas import holdable, read_schema
 
 #: Where a step asks for JSON and does not say what it should look like.
 ANY_OBJECT: Final[dict[str, Any]] = {"type": "object"}
@@ -44,7 +44,7 @@ class GenerationConfig(SatelliteConfig):
     output_format: Literal["text", "json"] | None = Field(
         default=None, description="Without it: `json` where there is an output-schema, else `text`."
     )
-    output_schema: Annotated[dict[str, Any], BeforeValidator(read_schema)] | None = Field(
+    output_schema: Annotated[dict[str, Any], BeforeValidator(read_schema), AfterValidator(holdable)] | None = Field(
         default=None, description="JSON Schema, or the short form. The answer is held to it while it is made."
     )
     schema_in_prompt: bool = Field(

@@ -6,6 +6,7 @@ something was left out as unreadable before.
 
 from orbit_core.spec.checks.base import Checking, Mode
 from orbit_core.spec.checks.config import check_satellites
+from orbit_core.spec.checks.models import check_models
 from orbit_core.spec.checks.references import check_references
 from orbit_core.spec.checks.secrets import check_secrets
 from orbit_core.spec.checks.steps import check_steps
@@ -20,4 +21,5 @@ def check_all(checking: Checking) -> None:
     check_references(checking)
     check_secrets(checking)
     check_satellites(checking)
+    check_models(checking)
     check_times(checking)

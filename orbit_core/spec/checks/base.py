@@ -35,7 +35,7 @@ class Block:
 
 
 class Checking:
-    """One run of the checks. `vault_names` is None where the vault is not known."""
+    """One run of the checks. `vault_names` is None where the vault is not known, `models` where the mesh is not."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Checking:
         *,
         catalog: Catalog | None = None,
         vault_names: Collection[str] | None = None,
+        models: Collection[str] | None = None,
         mode: Mode = "validate",
     ) -> None:
         self.structure = structure
@@ -51,6 +52,7 @@ class Checking:
         self.reporter = reporter
         self.catalog = catalog
         self.vault_names = vault_names
+        self.models = models
         self.mode: Mode = mode
 
     @cached_property
