@@ -41,6 +41,8 @@ LEASE_TTL_S: Final = 5
 RETRIES_MAX: Final = 100
 FAN_OUT_WINDOW: Final = 256  # children of one parent that exist before capacity asks for more
 POISON_AGENT_LOSSES: Final = 3
+DATA_LOST_AFTER_MS: Final = 60_000  # inputs that no machine has had for so long are taken for lost
+MISSING_INPUTS_RETRY_MS: Final = 5_000
 CLUSTER_VERSIONS_MAX: Final = 100
 RUN_SLA_MAX_MS: Final = 366 * 24 * 3_600_000
 

@@ -228,6 +228,15 @@ class AttemptReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class InputsLost:
+    """Pages that an attempt needs cannot be had from any machine, so it was not sent."""
+
+    key: AttemptKey
+    agent_id: str
+    sha256: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogsBatched:
     """Log records of a run, to be forwarded. `final`: there will be no more. Empty outputs: nothing to forward."""
 
@@ -267,6 +276,7 @@ Event = (
     | AttemptSkipped
     | AttemptFailed
     | AttemptReturned
+    | InputsLost
     | LogsBatched
     | TimePassed
 )

@@ -59,7 +59,8 @@ def _of_invocation(state: MeshState, run: Run, invocation: Invocation) -> list[s
             found.append(f"{invocation.id} runs on {invocation.agent}, which does not have it")
     if invocation.failures > plan.retries.max_retries + 1:
         found.append(f"{invocation.id} failed {invocation.failures} times with {plan.retries.max_retries} retries")
-    if (invocation.outputs is not None) != (invocation.status in (Status.SUCCEEDED, Status.SKIPPED)):
+    returned = invocation.status in (Status.SUCCEEDED, Status.SKIPPED) or invocation.remaking is not None
+    if (invocation.outputs is not None) != returned:
         found.append(f"{invocation.id} is {invocation.status} and its outputs are {invocation.outputs}")
     if len(set(invocation.children)) != len(invocation.children):
         found.append(f"{invocation.id} has a child twice")

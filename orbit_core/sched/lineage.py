@@ -32,10 +32,7 @@ def start(state: MeshState, run: Run) -> None:
 def follow(state: MeshState, run: Run, ended: Invocation) -> None:
     """Everything that the end of an invocation leads to, short of the end of the run."""
     section = state.step_of(run, ended).section
-    if section == "logs":
-        run.logs_pending -= 1
-    else:
-        run.pending -= 1
+    count_open(state, run, ended, -1)
     fans = state.workflow(run).fans[ended.step]
     returned = ended.outputs.count if ended.outputs else 0
     for child in fans:
@@ -54,6 +51,14 @@ def follow(state: MeshState, run: Run, ended: Invocation) -> None:
     parent = run.invocations.get(ended.parent) if ended.parent else None
     if parent is not None and not planted("fan-out-stalls"):
         _expand(state, run, parent, 1)
+
+
+def count_open(state: MeshState, run: Run, invocation: Invocation, change: int) -> None:
+    """Counts the invocation among those that are expected and have not ended."""
+    if state.step_of(run, invocation).section == "logs":
+        run.logs_pending += change
+    else:
+        run.pending += change
 
 
 def _count_lineage(run: Run, ended: Invocation, *, has_children: bool) -> None:
@@ -296,6 +301,19 @@ def addresses(outputs: Outputs) -> list[ObjectAddress]:
     for page in outputs.pages:
         found.extend(ObjectAddress(page=page, index=page.first + line) for line in range(page.count))
     return found
+
+
+def maker_of(state: MeshState, run: Run, sha256: str) -> Invocation | None:
+    """An invocation that returned that page and returns the same if it runs again; None: there is none in the run."""
+    for invocation in run.invocations.values():
+        if invocation.outputs is None or all(page.sha256 != sha256 for page in invocation.outputs.pages):
+            continue
+        plan = state.step_of(run, invocation)
+        # A skipped gather wrote down what it brought together; any other that is skipped passes on what is not its own.
+        skipped = Status.SKIPPED in (invocation.status, invocation.remaking)
+        if plan.gather is not None if skipped else plan.deterministic:
+            return invocation
+    return None
 
 
 def only(found: ObjectAddress) -> Outputs:

@@ -18,6 +18,7 @@ from orbit_core.sched.model import (
     ENDED,
     AgentFacts,
     AgentStatus,
+    Blob,
     Failure,
     ObjectAddress,
     Outputs,
@@ -53,6 +54,12 @@ class Invocation:
     failures: int = 0  # attempts that failed and count against the retries
     losses: int = 0  # agents that ended unannounced while they ran it
     not_before_ms: int = 0
+    #: Since when what it needs cannot be had from any machine; 0: it can, as far as anybody knows.
+    missing_since_ms: int = 0
+    #: Invocations that make again what it needs: until they have, it waits.
+    awaits: list[str] = field(default_factory=list)
+    #: How it had ended, while what it returned is made again because its blobs are lost.
+    remaking: Status | None = None
     agent: str | None = None
     last_agent: str | None = None
     gpu_indices: tuple[int, ...] = ()
@@ -62,6 +69,8 @@ class Invocation:
     awaited_from_ms: int = 0
     ended_ms: int = 0
     outputs: Outputs | None = None
+    #: Files inside its outputs; their pages are in `outputs`.
+    files: tuple[Blob, ...] = ()
     expanded: int = 0  # children created so far, of `outputs.count` for each following step
     children: list[str] = field(default_factory=list)
     failure: Failure | None = None

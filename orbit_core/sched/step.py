@@ -28,6 +28,7 @@ from orbit_core.sched.events import (
     ClusterEnabled,
     ClusterSubmitted,
     Event,
+    InputsLost,
     LogsBatched,
     Placed,
     ResultsTakenOver,
@@ -41,7 +42,7 @@ from orbit_core.sched.events import (
     TermBegan,
     TimePassed,
 )
-from orbit_core.sched.handlers import agents, attempts, runs, timers
+from orbit_core.sched.handlers import agents, attempts, blobs, runs, timers
 from orbit_core.sched.state import MeshState
 
 
@@ -58,6 +59,8 @@ def step(state: MeshState, event: Event, now_ms: int) -> list[Command]:
 def run_of(event: Event) -> str | None:
     """The run that an event belongs to, if it belongs to one."""
     if isinstance(event, AttemptStarted | AttemptSucceeded | AttemptSkipped | AttemptFailed | AttemptReturned):
+        return event.key.run_id
+    if isinstance(event, InputsLost):
         return event.key.run_id
     if isinstance(event, RunCreated | RunCancelled | RunPaused | RunResumed | RunForecast | RunBroken):
         return event.run_id
@@ -91,5 +94,6 @@ _HANDLERS: dict[type, Callable[[MeshState, Any], list[Command]]] = {
     AttemptSkipped: attempts.attempt_skipped,
     AttemptFailed: attempts.attempt_failed,
     AttemptReturned: attempts.attempt_returned,
+    InputsLost: blobs.inputs_lost,
     TimePassed: timers.time_passed,
 }

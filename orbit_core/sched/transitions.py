@@ -35,6 +35,11 @@ ALLOWED: frozenset[tuple[Status, Status]] = frozenset(
         (Status.READY, Status.CANCELLED),
         (Status.ASSIGNED, Status.CANCELLED),
         (Status.RUNNING, Status.CANCELLED),
+        # What it needs is lost for good.
+        (Status.WAITING, Status.FAILED),
+        # What it returned is lost, and made again: through the queue once more, and back to how it had ended.
+        (Status.SUCCEEDED, Status.READY),
+        (Status.SKIPPED, Status.READY),
     }
 )
 

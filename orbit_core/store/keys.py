@@ -2,6 +2,7 @@
 
 <prefix>/election/leader                          the leader, under its lease; its create-revision is the epoch
 <prefix>/agents/<agent id>                        what an agent advertises, under its lease
+<prefix>/coordinators/<coordinator id>            where a candidate can be reached, under its lease
 <prefix>/journal/<seq, 20 digits>                 one batch of events
 <prefix>/snapshot/manifest/<seq, 20 digits>       names the parts of a snapshot; written last
 <prefix>/snapshot/part/<sha256>/<chunk, 5 digits> a part of a snapshot, named by its content
@@ -63,6 +64,12 @@ class Keys:
 
     def agent_id(self, key: bytes) -> str:
         return self._last(key, "agents")
+
+    def coordinator(self, coordinator_id: str) -> bytes:
+        return self._key("coordinators", _segment(coordinator_id))
+
+    def coordinators(self) -> KeyRange:
+        return self._under("coordinators")
 
     def journal(self, seq: int) -> bytes:
         return self._key("journal", _digits(seq, SEQ_DIGITS))

@@ -7,7 +7,8 @@ from orbit_core.plants import planted
 from orbit_core.sched import estimate
 from orbit_core.sched.commands import AckResult, Command, Dispatch, RunChanged, StopAttempt
 from orbit_core.sched.events import AgentAttached, AgentChanged, AgentDetached, AgentDraining, AgentLost, TermBegan
-from orbit_core.sched.handlers.under_way import charge, current, fail, release
+from orbit_core.sched.handlers.ends import fail
+from orbit_core.sched.handlers.under_way import charge, current, release
 from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, Status, Usage
 from orbit_core.sched.state import Agent, MeshState
 from orbit_core.sched.transitions import move

@@ -15,8 +15,9 @@ from orbit_core.sched.events import (
     AttemptSucceeded,
     Placed,
 )
-from orbit_core.sched.handlers.under_way import charge, current, key_of, release, retry_or_fail
-from orbit_core.sched.model import AttemptKey, Status, Usage
+from orbit_core.sched.handlers.ends import made_again, retry_or_fail
+from orbit_core.sched.handlers.under_way import charge, current, key_of, release
+from orbit_core.sched.model import Blob, Outputs, Status, Usage
 from orbit_core.sched.state import Assigned, Invocation, MeshState, Run
 from orbit_core.sched.transitions import move
 
@@ -48,6 +49,7 @@ def attempt_started(state: MeshState, event: AttemptStarted) -> list[Command]:
         return []
     move(state, run, invocation, Status.RUNNING, f"on agent {event.agent_id}")
     invocation.started_ms = state.now_ms
+    invocation.missing_since_ms = 0
     return [RunChanged(run.id)]
 
 
@@ -59,7 +61,7 @@ def attempt_succeeded(state: MeshState, event: AttemptSucceeded) -> list[Command
         )
         move(state, run, invocation, Status.SUCCEEDED, f"{event.outputs.count} objects")
 
-    return _result(state, event.key, event.agent_id, event.usage, finish, teaches=True)
+    return _result(state, event, event.outputs, finish, teaches=True)
 
 
 def attempt_skipped(state: MeshState, event: AttemptSkipped) -> list[Command]:
@@ -67,19 +69,19 @@ def attempt_skipped(state: MeshState, event: AttemptSkipped) -> list[Command]:
         invocation.outputs = event.outputs or lineage.only(lineage.parent_object(run, invocation))
         move(state, run, invocation, Status.SKIPPED, "its condition is false")
 
-    return _result(state, event.key, event.agent_id, event.usage, finish)
+    return _result(state, event, event.outputs, finish)
 
 
 def _result(
     state: MeshState,
-    key: AttemptKey,
-    agent_id: str,
-    usage: Usage,
+    event: AttemptSucceeded | AttemptSkipped,
+    outputs: Outputs | None,
     finish: Callable[[Run, Invocation], None],
     *,
     teaches: bool = False,
 ) -> list[Command]:
     """Commits a result once, from whichever attempt it comes first. `teaches`: its time says something of the work."""
+    key, agent_id, usage = event.key, event.agent_id, event.usage
     commands: list[Command] = [AckResult(agent_id, key)]
     found = state.invocation(key.run_id, key.invocation_id)
     if found is None or found[0].ended or key.attempt > found[1].attempt:
@@ -88,6 +90,8 @@ def _result(
     if invocation.ended and not planted("no-dedupe-of-results"):
         return commands
     current = invocation.agent == agent_id and invocation.attempt == key.attempt
+    if invocation.remaking is not None and not current:
+        return commands  # what it returned then is what has been lost since
     if invocation.agent is not None:
         if not current:
             commands.append(StopAttempt(invocation.agent, key_of(run, invocation), "an earlier attempt came back"))
@@ -96,10 +100,19 @@ def _result(
         charge(state, run, invocation, usage)
         if current or not planted("late-result-keeps-room"):
             release(state, invocation)
+    if invocation.remaking is not None:
+        return [*commands, *made_again(state, run, invocation, outputs)]
     invocation.ended_ms = state.now_ms
+    invocation.awaits.clear()
+    invocation.files = _files(event)
     finish(run, invocation)
     lineage.follow(state, run, invocation)
     return [*commands, RunChanged(run.id), *lineage.settle(state, run)]
+
+
+def _files(event: AttemptSucceeded | AttemptSkipped) -> tuple[Blob, ...]:
+    pages = {page.sha256 for page in event.outputs.pages} if event.outputs else set[str]()
+    return tuple(blob for blob in event.blobs if blob.sha256 not in pages)
 
 
 def _learn(state: MeshState, run: Run, invocation: Invocation, usage: Usage) -> None:

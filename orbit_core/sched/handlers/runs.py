@@ -19,6 +19,7 @@ from orbit_core.sched.events import (
     RunPaused,
     RunResumed,
 )
+from orbit_core.sched.handlers.ends import end_making
 from orbit_core.sched.handlers.under_way import charge, key_of, release
 from orbit_core.sched.model import RunStatus, Status, Usage
 from orbit_core.sched.state import ClusterEntry, ClusterVersion, MeshState, Run
@@ -144,7 +145,11 @@ def _stop_everything(state: MeshState, run: Run, outcome: RunStatus, why: str) -
             commands.append(StopAttempt(invocation.agent, key_of(run, invocation), why))
             charge(state, run, invocation, Usage(duration_ms=state.now_ms - invocation.assigned_ms))
             release(state, invocation)
+        if invocation.remaking is not None:
+            end_making(state, run, invocation)
+            continue
         move(state, run, invocation, Status.CANCELLED, why)
+        invocation.awaits.clear()
         invocation.ended_ms = state.now_ms
     return commands + lineage.end(state, run, outcome)
 

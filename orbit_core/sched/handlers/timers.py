@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orbit_core.sched.commands import Command, RunChanged, StopAttempt
 from orbit_core.sched.events import TimePassed
-from orbit_core.sched.handlers.under_way import charge, key_of, release, retry_or_fail
+from orbit_core.sched.handlers.ends import retry_or_fail
+from orbit_core.sched.handlers.under_way import charge, key_of, release
 from orbit_core.sched.model import Failure, Sla, Status, Usage
 from orbit_core.sched.state import MeshState, Timer
 from orbit_core.sched.transitions import move
@@ -28,7 +29,12 @@ def _timer(state: MeshState, timer: Timer, draw: float) -> list[Command]:
     invocation = run.invocations[invocation_id]
     if invocation.attempt != attempt:
         return []
-    if kind == "wake" and invocation.status is Status.WAITING and invocation.not_before_ms <= state.now_ms:
+    if (
+        kind == "wake"
+        and invocation.status is Status.WAITING
+        and not invocation.awaits
+        and invocation.not_before_ms <= state.now_ms
+    ):
         move(state, run, invocation, Status.READY, "its delay has passed")
     elif kind == "guard" and invocation.agent is not None and state.guard_ms(run, invocation) <= state.now_ms:
         agent_id, key = invocation.agent, key_of(run, invocation)

@@ -1,14 +1,11 @@
-"""What handlers share: the attempt under way, what it cost, the room that it takes, and how it fails."""
+"""What handlers share: the attempt under way, what it cost, and the room that it takes."""
 
 from __future__ import annotations
 
-from orbit_core.plants import planted
-from orbit_core.sched import lineage
-from orbit_core.sched.commands import Command, RunChanged
-from orbit_core.sched.model import AttemptKey, Failure, Status, Usage
+from orbit_core.sched.model import AttemptKey, Usage
 from orbit_core.sched.price import attempt_cost_usd
 from orbit_core.sched.state import Invocation, MeshState, Run
-from orbit_core.sched.transitions import InvalidTransitionError, move, tell
+from orbit_core.sched.transitions import tell
 
 
 def key_of(run: Run, invocation: Invocation) -> AttemptKey:
@@ -53,25 +50,3 @@ def release(state: MeshState, invocation: Invocation) -> None:
     invocation.last_agent = invocation.agent or invocation.last_agent
     invocation.agent = None
     invocation.gpu_indices = ()
-
-
-def retry_or_fail(state: MeshState, run: Run, invocation: Invocation, failure: Failure, draw: float) -> list[Command]:
-    invocation.failures += 1
-    policy = state.step_of(run, invocation).retries
-    spent = invocation.failures > policy.max_retries and not planted("retry-unbounded")
-    if not failure.retryable or spent:
-        return fail(state, run, invocation, failure)
-    invocation.failure = failure
-    invocation.not_before_ms = state.now_ms + policy.delay_ms_for(invocation.failures, draw)
-    move(state, run, invocation, Status.WAITING, f"retry {invocation.failures} after {failure.code}")
-    return [RunChanged(run.id)]
-
-
-def fail(state: MeshState, run: Run, invocation: Invocation, failure: Failure) -> list[Command]:
-    invocation.failure = failure
-    invocation.ended_ms = state.now_ms
-    if invocation.status in (Status.READY, Status.WAITING):
-        raise InvalidTransitionError(f"{invocation.id} fails without an attempt under way")
-    move(state, run, invocation, Status.FAILED, failure.code)
-    lineage.follow(state, run, invocation)
-    return [RunChanged(run.id), *lineage.settle(state, run)]

@@ -1,0 +1,60 @@
+"""Blobs that are on no machine any more: what needs them waits, then they are made again, or it fails as `data-lost`.
+
+What a `deterministic` step returned can be made again: the invocation goes through the queue once more (`remaking`)
+and ends as it had ended, without any other consequence, if it returns the very same. Everything else that is lost stays
+lost: whoever needs it fails, and its lineage with it.
+"""
+
+from __future__ import annotations
+
+from orbit_core.limits import DATA_LOST_AFTER_MS, MISSING_INPUTS_RETRY_MS
+from orbit_core.plants import planted
+from orbit_core.sched import lineage
+from orbit_core.sched.commands import Command, RunChanged
+from orbit_core.sched.events import InputsLost
+from orbit_core.sched.handlers.ends import data_lost, fail
+from orbit_core.sched.handlers.under_way import current, release
+from orbit_core.sched.model import Status
+from orbit_core.sched.state import Invocation, MeshState, Run
+from orbit_core.sched.transitions import move
+
+
+def inputs_lost(state: MeshState, event: InputsLost) -> list[Command]:
+    run, invocation = current(state, event.key, event.agent_id)
+    if run is None or invocation is None:
+        return []
+    release(state, invocation)
+    return _wait_for_inputs(state, run, invocation, event.sha256)
+
+
+def _wait_for_inputs(state: MeshState, run: Run, invocation: Invocation, sha256: tuple[str, ...]) -> list[Command]:
+    """The attempt could not have its inputs. Machines come back; after a while they are taken for gone.
+
+    `sha256`: the pages that are missing, at least one.
+    """
+    invocation.missing_since_ms = invocation.missing_since_ms or state.now_ms
+    waited_ms = state.now_ms - invocation.missing_since_ms
+    if waited_ms < DATA_LOST_AFTER_MS and not planted("lost-at-once"):
+        invocation.not_before_ms = state.now_ms + MISSING_INPUTS_RETRY_MS
+        move(state, run, invocation, Status.WAITING, "its inputs cannot be had just now")
+        return [RunChanged(run.id)]
+    makers = [(name, lineage.maker_of(state, run, name)) for name in sha256]
+    lost = [name for name, maker in makers if maker is None]
+    if planted("lost-not-made-again"):
+        lost = list(sha256)
+    if lost:
+        return fail(state, run, invocation, data_lost(f"blob {lost[0]}"))
+    invocation.not_before_ms = state.now_ms
+    invocation.awaits = list(dict.fromkeys(maker.id for _, maker in makers if maker is not None))
+    move(state, run, invocation, Status.WAITING, f"its inputs are made again by {', '.join(invocation.awaits)}")
+    for _, maker in makers:
+        if maker is not None and maker.remaking is None:
+            _make_again(state, run, maker)
+    return [RunChanged(run.id)]
+
+
+def _make_again(state: MeshState, run: Run, maker: Invocation) -> None:
+    maker.remaking = maker.status
+    maker.failures = maker.losses = maker.missing_since_ms = 0
+    lineage.count_open(state, run, maker, +1)
+    move(state, run, maker, Status.READY, "what it returned is lost, and made again")
