@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "resume": "tui.cli.commands.runs:resume",
     "cancel": "tui.cli.commands.runs:cancel",
     "delete": "tui.cli.commands.deleting:delete",
+    "batch": "tui.cli.commands.batch:batch",
     "agents": "tui.cli.commands.agents:agents",
     "drain": "tui.cli.commands.agents:drain",
     "models": "tui.cli.commands.models:models",
