@@ -90,6 +90,7 @@ class AgentStreams:
         build: Builder,
         keep_blobs: BlobKeeper,
         on_logs: Callable[[Sequence[common_pb2.LogRecord], str], None],
+        on_failed: Callable[[AttemptFailed], None],
         on_run: Callable[[CollectLogs | ArchiveRun], None],
     ) -> None:
         self.streams: dict[str, AgentStream] = {}
@@ -99,6 +100,7 @@ class AgentStreams:
         self._build = build
         self._keep_blobs = keep_blobs
         self._on_logs = on_logs
+        self._on_failed = on_failed
         self._on_run = on_run
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -259,10 +261,13 @@ class AgentStreams:
         agent_id = stream.advertisement.agent_id
         missing = await self._keep_blobs(result.blobs, stream.advertisement.address)
         if missing is None:
-            leader.tell(result_event(result, agent_id, leader.draw()))
-            return
-        failure = Failure("data-lost", f"a blob of the result cannot be had: {missing}")
-        leader.tell(AttemptFailed(key_of(result.key), agent_id, failure, _usage(result.usage), leader.draw()))
+            event = result_event(result, agent_id, leader.draw())
+        else:
+            failure = Failure("data-lost", f"a blob of the result cannot be had: {missing}")
+            event = AttemptFailed(key_of(result.key), agent_id, failure, _usage(result.usage), leader.draw())
+        if isinstance(event, AttemptFailed):
+            self._on_failed(event)
+        leader.tell(event)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -105,6 +105,7 @@ class Term:
             build=self._assignment,
             keep_blobs=self._keep_blobs,
             on_logs=self._on_logs,
+            on_failed=self._log_failure,
             on_run=self._on_run,
         )
         self._pictures = Pictures()
@@ -274,6 +275,26 @@ class Term:
 
     def _on_logs(self, records: Sequence[common_pb2.LogRecord], agent_id: str) -> None:
         self.resources.logs.add(records, agent_id, self._is_forwarded)
+
+    def _log_failure(self, event: AttemptFailed) -> None:
+        """A failed attempt is part of what its run has to say, though its satellite logged nothing.
+
+        Said before the event is journaled: once its last lineage has ended, a run's logs are forwarded no more.
+        """
+        found = self.state.invocation(event.key.run_id, event.key.invocation_id)
+        if found is None or found[1].ended or found[1].attempt != event.key.attempt:
+            return  # said before, or of no interest any more
+        run, invocation = found
+        record = common_pb2.LogRecord(
+            time_ms=self.leader.now_ms(),
+            level="warning" if event.failure.retryable else "error",
+            message=f"attempt {event.key.attempt} failed: {event.failure.code}: {event.failure.message}",
+            run_id=run.id,
+            invocation_id=invocation.id,
+            step=self.state.step_of(run, invocation).identifier,
+            attempt=event.key.attempt,
+        )
+        self._on_logs([record], event.agent_id)
 
     def _is_forwarded(self, run_id: str, step: str) -> bool:
         run = self.state.runs.get(run_id)
