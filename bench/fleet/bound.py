@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.fleet.scenario import Scenario, SimAgent
 from bench.fleet.world import Outcome
-from orbit_core.sched._plan.observe import can_hold, need_room
+from orbit_core.sched._plan.pools import can_hold, need_room
 from orbit_core.sched._plan.program import Program
 from orbit_core.sched.price import dominant_share
 

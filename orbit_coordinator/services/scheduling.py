@@ -12,7 +12,7 @@ from orbit_coordinator.services.clusters import find_cluster
 from orbit_core.errors import BlobError, InvalidRequestError, NotFoundError
 from orbit_core.pb.orbit.v1 import scheduling_pb2 as pb
 from orbit_core.pb.orbit.v1 import scheduling_pb2_grpc
-from orbit_core.sched._plan.observe import can_hold
+from orbit_core.sched._plan.pools import can_hold
 from orbit_core.sched.explain import Elsewhere, explain
 from orbit_core.sched.model import Usage
 from orbit_core.sched.quote import Quote, quotes
@@ -33,7 +33,7 @@ class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
     async def Quote(self, request: pb.QuoteRequest, context: Any) -> pb.QuoteResponse:
         term = self._access.leading()
         workflow = await self._workflow(request)
-        found = quotes(term.state, workflow, term.leader.now_ms())
+        found = quotes(term.state, workflow, term.leader.now_ms(), dict(request.objects))
         return pb.QuoteResponse(
             cluster=workflow.identifier,
             quote=_quote_view(found.quote),

@@ -9,8 +9,9 @@ is theirs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 from orbit_core.sched.model import AgentFacts
 from orbit_core.sched.workflow import StepPlan
@@ -23,6 +24,9 @@ KEYS_KEPT = 4_000
 PRIOR_WEIGHT = 3
 #: A declared time is a typical one: the spread that is assumed of it until samples say more.
 PRIOR_SPREAD = (0.8, 1.0, 1.5)
+#: The spread (of the logarithm) that is assumed of durations, and the samples that this counts for.
+PRIOR_LOG_SPREAD = 0.3
+PRIOR_LOG_SAMPLES = 4
 #: Samples with sizes from which on duration is seen as a function of size, and the correlation that it takes.
 SIZED_FROM_SAMPLES = 12
 SIZED_FROM_CORRELATION = 0.7
@@ -138,6 +142,50 @@ def estimate(estimates: Estimates, step: StepPlan, hardware: str, input_bytes: i
     if input_bytes:
         durations = _scaled_to(known, input_bytes) or durations
     return _from_prior(step, durations)
+
+
+def log_spread(estimates: Estimates, step: StepPlan, hardware: Iterable[str]) -> float:
+    """The standard deviation of the logarithm of durations, over all these kinds of hardware together.
+
+    How far times scatter belongs to the work, how long it takes to the hardware: a kind on which little ran yet is
+    told by the others.
+    """
+    squares, count = PRIOR_LOG_SAMPLES * PRIOR_LOG_SPREAD**2, float(PRIOR_LOG_SAMPLES)
+    for kind in hardware:
+        known = estimates.samples.get(_key(step, kind))
+        logs = [math.log(max(1, each)) for each in known.durations_ms] if known else []
+        if len(logs) > 1:
+            mean = math.fsum(logs) / len(logs)
+            squares += math.fsum((each - mean) ** 2 for each in logs)
+            count += len(logs) - 1
+    return math.sqrt(squares / count)
+
+
+def tail_ms(estimates: Estimates, step: StepPlan, hardware: str, spread: float, odds: float) -> float:
+    """What all but a share `odds` of attempts do not exceed; `spread` as `log_spread` gives it.
+
+    Log-normal beyond what samples show, and never less than what they have shown.
+    """
+    known = estimates.samples.get(_key(step, hardware))
+    seen = sorted(known.durations_ms) if known else []
+    told = estimate(estimates, step, hardware).p50_ms * math.exp(-NormalDist().inv_cdf(odds) * spread)
+    return max(told, seen[_rank(len(seen), 1.0 - odds)]) if seen else told
+
+
+def left_ms(known: Estimate, spread: float, ran_ms: float) -> float:
+    """How much longer an attempt is expected to take that has run for so long; log-normal around the median."""
+    if ran_ms <= 0 or spread < 1e-6:
+        return max(known.mean_ms - ran_ms, 0.1 * ran_ms)
+    deviation = math.log(ran_ms / known.p50_ms) / spread
+    survives = _beyond(deviation)
+    if survives < 1e-6:
+        return spread * ran_ms / deviation  # the tail beyond, where the quotient below has no digits left
+    beyond = known.p50_ms * math.exp(spread**2 / 2) * _beyond(deviation - spread) / survives
+    return max(beyond - ran_ms, 1.0)
+
+
+def _beyond(deviation: float) -> float:
+    return 0.5 * math.erfc(deviation / math.sqrt(2.0))
 
 
 def memory_bytes(estimates: Estimates, step: StepPlan, hardware: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orbit_core.errors import NotFoundError
-from orbit_core.sched._plan.observe import can_hold
+from orbit_core.sched._plan.pools import can_hold
 from orbit_core.sched.estimate import estimate, hardware_kind
 from orbit_core.sched.model import AgentStatus, RunStatus, Status
 from orbit_core.sched.plan import NEARLY, Plan
@@ -64,9 +64,7 @@ def _of(state: MeshState, run: Run, invocation: Invocation, plan: Plan | None, n
     number = plan.class_of(run.id, step.index) if plan else None
     latest = 0
     if plan is not None and number is not None:
-        work = plan.picture.classes[number]
-        fastest = min((option.duration_ms for option in work.options.values()), default=0.0)
-        latest = round(plan.made_ms + work.finish_ms - fastest)
+        latest = round(plan.made_ms + plan.picture.classes[number].latest_start_ms)
     return Explanation(
         step=step.identifier,
         invocation_id=invocation.id,
@@ -93,6 +91,8 @@ def _elsewhere(state: MeshState, step: StepPlan) -> tuple[Elsewhere, ...]:
 
 
 def _state_of(agent: Agent, step: StepPlan) -> str:
+    if step.model in agent.facts.barred_models:
+        return f"the model {step.model} is kept to agents with other labels"
     if not can_hold(agent.facts, step):
         return "too small, or without the accelerator that it needs"
     if agent.status is not AgentStatus.ATTACHED:
@@ -145,6 +145,8 @@ def _why_not_yet(
     if not elsewhere:
         return f"no agent has {step.satellite}"
     able = [agent for agent in state.agents.values() if can_hold(agent.facts, step)]
+    if not able and all(step.model in agent.facts.barred_models for agent in state.agents.values()):
+        return f"no agent has the labels that the model {step.model} is kept to"
     if not able:
         return "no agent is large enough, or has the accelerator that it needs"
     if all(agent.status is not AgentStatus.ATTACHED for agent in able):

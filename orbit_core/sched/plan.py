@@ -8,6 +8,7 @@ placements, and replay never asks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,12 +29,19 @@ _SURE_AFTER = 3
 
 @dataclass(slots=True)
 class Plan:
-    """One plan. `quotas`: starts left on (class, pool) before the next plan is due; the placer counts them down."""
+    """One plan, for the placer, which counts it down.
+
+    `quotas`: starts left on (class, pool) before the next plan is due. `overdue`: how many of a class cannot be in
+    time. `turns`: the slice in which the class has its first start on the pool. `first`: the first of all, by pool.
+    """
 
     made_ms: int
     picture: Picture
     schedule: Schedule
     quotas: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    overdue: dict[int, int] = field(default_factory=dict[int, int])
+    turns: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    first: dict[int, int] = field(default_factory=dict[int, int])
     late_runs: tuple[str, ...] = ()
 
     def class_of(self, run_id: str, step: int) -> int | None:
@@ -42,32 +50,46 @@ class Plan:
         return found if found is not None and self.picture.classes[found].ready else None
 
     def pressing(self, number: int, now_ms: int) -> bool:
-        """Whether the class has to start now, wherever there is room."""
+        """Whether all of the class has to start now, wherever there is room."""
         work = self.picture.classes[number]
-        if number in self.schedule.late or not work.options or work.objective == "time":
+        if not work.options or work.objective == "time":
             return True
-        left_ms = self.made_ms + work.finish_ms - now_ms
-        return left_ms <= min(option.duration_ms for option in work.options.values()) + self.picture.bounds_ms[1]
+        return self.made_ms + work.latest_start_ms <= now_ms + self.picture.bounds_ms[1]
 
     def open_pools(self, number: int) -> dict[int, None]:
-        """Pools on which the class may start now."""
-        quotas = [pool for pool in self.picture.classes[number].options if self.quotas.get((number, pool), 0) > 0]
+        """Pools on which the class may start now. What cannot be in time may start on any."""
+        options = self.picture.classes[number].options
+        if self.overdue.get(number, 0) > 0:
+            return dict.fromkeys(options)
+        quotas = [pool for pool in options if self.quotas.get((number, pool), 0) > 0]
         return dict.fromkeys([*quotas, *self.at_once(number)])
 
     def spend(self, number: int, agent_id: str) -> bool:
         """One of the class has started on that agent; whether its pool may have no more of it for now."""
         pool = self.picture.pool_of[agent_id]
         key = (number, pool)
-        self.quotas[key] = self.quotas.get(key, 0) - 1
-        return self.quotas[key] <= 0 and pool not in self.at_once(number)
+        if self.quotas.get(key, 0) > 0 or pool in self.at_once(number):
+            self.quotas[key] = self.quotas.get(key, 0) - 1
+        elif self.overdue.get(number, 0) > 0:
+            self.overdue[number] -= 1
+        return pool not in self.open_pools(number)
 
     def at_once(self, number: int) -> tuple[int, ...]:
-        """Pools on which the class may start beyond its quota: those where waiting can save nothing."""
+        """Pools on which the class may start beyond its quota: those where waiting can save nothing.
+
+        It is cheapest there, and the plan has no other work start there before it.
+        """
         work = self.picture.classes[number]
         most = work.least_usd * NEARLY
-        planned = dict.fromkeys(each.pool for each in self.schedule.starts if each.work == number)
-        cheap = [pool for pool, option in work.options.items() if option.cost_usd <= most]
-        return tuple(pool for pool in cheap if pool in planned or not planned)
+        return tuple(
+            pool
+            for pool, option in work.options.items()
+            if option.cost_usd <= most and self.turns.get((number, pool), _NEVER) <= self.first.get(pool, _NEVER)
+        )
+
+
+#: Later than any slice.
+_NEVER = 1 << 30
 
 
 class Planner:
@@ -117,12 +139,21 @@ def _has_choice(work: WorkClass) -> bool:
 
 def _plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:
     quotas: dict[tuple[int, int], float] = {}
+    turns: dict[tuple[int, int], int] = {}
+    first: dict[int, int] = {}
     for each in schedule.starts:
+        key = (each.work, each.pool)
         if each.at == 0:
-            quotas[(each.work, each.pool)] = quotas.get((each.work, each.pool), 0.0) + each.amount
-    # What is cut into pieces is rounded up: half an attempt that has to start now is one that has to.
-    whole = {key: int(amount + 0.95) for key, amount in quotas.items()}
-    return Plan(now_ms, picture, schedule, whole, tuple(_late_runs(picture, schedule)))
+            quotas[key] = quotas.get(key, 0.0) + each.amount
+        turns[key] = min(each.at, turns.get(key, _NEVER))
+        first[each.pool] = min(each.at, first.get(each.pool, _NEVER))
+    parents = {parent for work in picture.classes for parent, _ in work.after}
+    # What is cut into pieces is rounded up: half an attempt that has to start now is one that has to. Of what brings
+    # forth other work the smallest piece counts, since none of that can begin before the whole has ended.
+    whole = {key: int(amount + (0.999 if key[0] in parents else 0.95)) for key, amount in quotas.items()}
+    overdue = {number: math.ceil(amount - 0.05) for number, amount in schedule.late.items()}
+    late = tuple(_late_runs(picture, schedule))
+    return Plan(now_ms, picture, schedule, whole, overdue, turns, first, late)
 
 
 def _late_runs(picture: Picture, schedule: Schedule) -> Iterable[str]:

@@ -5,7 +5,7 @@ The fallback where the solver ran out of its time, and the quick way where nothi
 
 from __future__ import annotations
 
-from orbit_core.sched._plan.picture import DIMENSIONS, NEARLY, Picture, Schedule, Start, WorkClass
+from orbit_core.sched._plan.picture import DIMENSIONS, Picture, Schedule, Start, WorkClass
 
 
 def schedule(picture: Picture) -> Schedule:
@@ -30,10 +30,8 @@ def _fill(picture: Picture, index: int, free: dict[tuple[int, int], list[float]]
     left = work.amount
     for pool in _by_preference(work):
         option = work.options[pool]
-        most = min(
-            left, float(picture.pools[pool].rounds(work.need, option.duration_ms, work.finish_ms - option.reserve_ms))
-        )
-        hurried = work.objective != "cost" or option.cost_usd <= work.least_usd * NEARLY
+        most = min(left, picture.rounds(work, pool))
+        hurried = work.objective != "cost" or not work.is_dear(option)
         for at in picture.slices if hurried else reversed(picture.slices):
             if most <= 1e-9:
                 break

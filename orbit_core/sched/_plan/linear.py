@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from orbit_core.sched._plan.picture import DIMENSIONS, NEARLY, Option, Picture, Schedule, Start, WorkClass
+from orbit_core.sched._plan.picture import DIMENSIONS, Option, Picture, Schedule, Start, WorkClass
 from orbit_core.sched._plan.program import Program
 
 #: What being late costs, in times of the dearest attempt there is.
 _LATE = 100.0
 #: How much of a cost the wish to start early (on the cheapest room) or late (on dear room) may outweigh.
 _TASTE = 0.005
-#: Room that is planned with: the rest is for what fluid time slices overlook.
-_USABLE = 0.95
 _TINY = 1e-6
 
 
@@ -27,7 +25,7 @@ def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
     program = Program()
     scale = max((option.cost_usd for work in picture.classes for option in work.options.values()), default=0.0) or 1.0
     room = {
-        (pool, at, dimension): program.row(upper=_USABLE * picture.free(pool, at, dimension) / unit)
+        (pool, at, dimension): program.row(upper=picture.free(pool, at, dimension) / unit)
         for pool in range(len(picture.pools))
         for at in picture.slices
         for dimension in range(DIMENSIONS)
@@ -39,8 +37,8 @@ def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
     for index, work in enumerate(picture.classes):
         amount = program.row(lower=work.amount, upper=work.amount)
         for pool, option in work.options.items():
-            rounds = picture.pools[pool].rounds(work.need, option.duration_ms, work.finish_ms - option.reserve_ms)
-            if rounds == 0:
+            rounds = picture.rounds(work, pool)
+            if rounds < _TINY:
                 continue
             whole = program.row(upper=rounds) if rounds < work.amount else None
             for at in picture.slices:
@@ -75,7 +73,7 @@ def _cost(picture: Picture, work: WorkClass, option: Option, at: int, scale: flo
     if work.objective != "cost":
         ended = (picture.bounds_ms[at] + option.duration_ms) / picture.bounds_ms[-1]
         return 10.0 * ended + cost
-    if option.cost_usd <= work.least_usd * NEARLY:
+    if not work.is_dear(option):
         urgency = min(20.0, picture.bounds_ms[-1] / max(1.0, work.finish_ms))
         return cost + _TASTE * when * urgency * max(cost, 0.01)
     return cost * (1 - _TASTE * when)

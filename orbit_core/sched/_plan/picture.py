@@ -32,24 +32,36 @@ class Pool:
         fits = min((int(have / want + 1e-9) for have, want in zip(self.each, need, strict=True) if want > 0), default=1)
         return fits * len(self.agents)
 
-    def rounds(self, need: Room, duration_ms: float, within_ms: float) -> int:
-        """How many whole attempts of that length can end in time, one after the other in each slot."""
+    def rounds(self, need: Room, duration_ms: float, within_ms: float, *, surely: bool) -> float:
+        """How many attempts of that length can end in time, one after the other in each slot.
+
+        `surely`: only whole ones. Otherwise as many as start on average before the last moment: a slot is not free at
+        the time that is expected of it but about then, so that half of those fit that would just fit, or just not.
+        """
         slots = self.slots(need)
         blocked = 0.0
         found = 0.0
-        for left_ms, taken in self.busy:
-            share = max((have / want for have, want in zip(taken, need, strict=True) if want > 0), default=1.0)
-            share = min(share, slots - blocked)
-            blocked += share
-            found += share * max(0, int((within_ms - left_ms) / duration_ms + 1e-9))
-        return int(found + (slots - blocked) * max(0, int(within_ms / duration_ms + 1e-9)) + 1e-6)
+        for left_ms, taken in (*self.busy, (0.0, need)):
+            if left_ms:
+                share = max((have / want for have, want in zip(taken, need, strict=True) if want > 0), default=1.0)
+                share = min(share, slots - blocked)
+                blocked += share
+            else:
+                share = slots - blocked
+            lengths = (within_ms - left_ms) / duration_ms
+            if surely:
+                found += share * max(0, int(lengths + 1e-9))
+            else:
+                found += share * max(lengths - 0.5, 1.0 if lengths >= 1.0 and not left_ms else 0.0)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One class on one pool: how long an attempt takes its room (with the margin), and what it costs.
 
-    `reserve_ms`: by how much earlier it has to end there, so that it can be done again where nothing goes away.
+    `reserve_ms`: by how much earlier than the class's `finish_ms` it has to be over there, as planned: what slow
+    attempts take longer, and the time to do it again where nothing goes away.
     """
 
     duration_ms: float
@@ -83,6 +95,16 @@ class WorkClass:
     @property
     def least_usd(self) -> float:
         return min((option.cost_usd for option in self.options.values()), default=0.0)
+
+    def is_dear(self, option: Option) -> bool:
+        """Whether it can be had for less elsewhere."""
+        return option.cost_usd > self.least_usd * NEARLY
+
+    @property
+    def latest_start_ms(self) -> float:
+        """The last moment at which an attempt can start somewhere and end in time."""
+        ends = [self.finish_ms - option.reserve_ms - option.duration_ms for option in self.options.values()]
+        return max(ends, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +142,8 @@ class Picture:
         start = self.bounds_ms[at]
         length = self.length_ms(at)
         if option.duration_ms < length:
-            dear = option.cost_usd > work.least_usd * NEARLY
-            return [(at, length / int(length / option.duration_ms) if dear else option.duration_ms)]
+            whole = length / int(length / option.duration_ms)
+            return [(at, whole if work.is_dear(option) else option.duration_ms)]
         end = start + option.duration_ms
         found: list[tuple[int, float]] = []
         for later in range(at, len(self.bounds_ms) - 1):
@@ -130,6 +152,12 @@ class Picture:
                 break
             found.append((later, overlap))
         return found
+
+    def rounds(self, work: WorkClass, pool: int) -> float:
+        """How many of the class can end in time on that pool, were it for this class alone."""
+        option = work.options[pool]
+        within_ms = work.finish_ms - option.reserve_ms
+        return self.pools[pool].rounds(work.need, option.duration_ms, within_ms, surely=work.is_dear(option))
 
     def free(self, pool: int, at: int, dimension: int) -> float:
         """Room × milliseconds that the pool has left in that slice."""
