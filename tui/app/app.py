@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, Final
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from orbit_core.client import Run
-from orbit_core.errors import OrbitError, PreconditionError
+from orbit_core.errors import OrbitError
 from tui.app.feed import Feed, MeshClient
 from tui.app.model.mesh import MeshModel, Notice
 from tui.app.model.messages import MeshMessage, RunChanged
-from tui.app.palette import ScreenCommands
+from tui.app.palette import RunCommands, ScreenCommands
 from tui.app.screens.mesh_screen import MeshScreen
 from tui.app.screens.overview import Overview
 from tui.app.screens.run import RunScreen
@@ -22,22 +22,16 @@ from tui.app.screens.run import RunScreen
 #: What has changed is drawn at most this often; countdowns move once a second.
 _DRAW_S: Final = 0.2
 _COUNTDOWN_S: Final = 1.0
-_NOTICE_S: Final = {"information": 4.0, "warning": 8.0, "error": 12.0}
-
-
-@runtime_checkable
-class RetryingClient(Protocol):
-    """A client that can retry runs."""
-
-    async def retry(self, run_id: str) -> Run: ...
 
 
 class OrbitApp(App[None]):
     """`run_id`: begin at this run's page."""
 
     TITLE = "orbit"
+    #: How long a notice is seen.
+    NOTICE_S: ClassVar[Mapping[str, float]] = {"information": 4.0, "warning": 8.0, "error": 12.0}
     CSS_PATH = "orbit.tcss"
-    COMMANDS = App.COMMANDS | {ScreenCommands}
+    COMMANDS = App.COMMANDS | {ScreenCommands, RunCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, system=True),
     ]
@@ -51,15 +45,6 @@ class OrbitApp(App[None]):
         self.changed = False
         self._run_id = run_id
 
-    @property
-    def retries(self) -> bool:
-        return isinstance(self.client, RetryingClient)
-
-    async def retry(self, run_id: str) -> Run:
-        if not isinstance(self.client, RetryingClient):
-            raise PreconditionError("this client cannot retry")
-        return await self.client.retry(run_id)
-
     def on_mount(self) -> None:
         self.push_screen(Overview())
         if self._run_id:
@@ -70,7 +55,7 @@ class OrbitApp(App[None]):
 
     def hear(self, message: MeshMessage) -> None:
         for notice in self.model.apply(message):
-            self._notify(notice)
+            self.tell(notice)
         self.changed = True
 
     def tell_run(self, run: Run) -> None:
@@ -79,7 +64,7 @@ class OrbitApp(App[None]):
         self._draw()
 
     def tell_error(self, what: str, error: OrbitError) -> None:
-        self._notify(Notice("error", f"{what}: {error}"))
+        self.tell(Notice("error", f"{what}: {error}"))
 
     def open_run(self, run_id: str) -> None:
         """The run's page in place of another one, above the overview."""
@@ -95,8 +80,9 @@ class OrbitApp(App[None]):
         else:
             yield SystemCommand("Keys", "Show every key of this screen", self.action_show_help_panel)
 
-    def _notify(self, notice: Notice) -> None:
-        self.notify(notice.text, severity=notice.severity, timeout=_NOTICE_S[notice.severity], markup=False)
+    def tell(self, notice: Notice) -> None:
+        """A word in passing."""
+        self.notify(notice.text, severity=notice.severity, timeout=self.NOTICE_S[notice.severity], markup=False)
 
     def _draw_changes(self) -> None:
         if self.changed:

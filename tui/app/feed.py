@@ -1,8 +1,8 @@
 """What keeps the model up to date: lists asked for again and again, and the watch streams of what is looked at.
 
-The feed never gives up and never raises for a mesh that is away: it says `Silent` and asks on. Agents and new runs
-have no stream of their own, so their lists are polled; runs under way are watched. What a message means is the
-model's business.
+The feed never raises for a mesh that is away: it says `Silent` and asks on. An answer that will not be another one
+the next time ends what it answers: a run's page says so and is left alone. Agents and new runs have no stream of
+their own, so their lists are polled; runs under way are watched. What a message means is the model's business.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from contextlib import aclosing
 from typing import Final, Protocol
 
 from orbit_core.client import Agent, Cluster, Invocation, InvocationState, LogRecord, Mesh, Run, RunState
-from orbit_core.errors import NotFoundError, OrbitError
+from orbit_core.errors import MeshUnreachableError, NotFoundError, NotLeaderError, OrbitError, StoreError
 from orbit_core.spec.loader import load
 from tui.app.model.messages import (
     AgentsListed,
     Answered,
     FailuresListed,
     GraphRead,
+    LogsRefused,
     LogsSeen,
     MeshMessage,
     PageMessage,
@@ -40,6 +41,8 @@ _POLL_S: Final = 1.0
 _AGAIN_S: Final = 2.0
 #: Log records that arrive together are told together, at most this many.
 _LOG_BATCH: Final = 200
+#: What goes by: nobody leads, or the store is away. Any other error is an answer.
+_PASSING: Final = (MeshUnreachableError, NotLeaderError, StoreError)
 
 
 class MeshClient(Protocol):
@@ -58,6 +61,8 @@ class MeshClient(Protocol):
     ) -> tuple[Run, ...]: ...
 
     async def cancel(self, run_id: str, *, reason: str = "") -> Run: ...
+
+    async def retry(self, run_id: str) -> Run: ...
 
     def watch(self, run_id: str) -> AsyncGenerator[Run, None]: ...
 
@@ -131,7 +136,7 @@ class Feed:
             return  # whether the mesh answers is the pulse's to say
 
     async def follow_run(self, run_id: str, tell: Callable[[PageMessage], None]) -> None:
-        """All that a run's page shows, until the run has ended and everything is told."""
+        """All that a run's page shows, until the run has ended and everything is told, or none of it can be had."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_state(run_id, tell))
             group.create_task(self._follow_logs(run_id, tell))
@@ -152,12 +157,12 @@ class Feed:
                             tell(failures)
                         failed = now_failed
                 return
-            except NotFoundError as error:
-                tell(RunRefused(str(error)))
-                return
-            except OrbitError as error:
+            except _PASSING as error:
                 tell(RunRefused(error.message))
                 await asyncio.sleep(_AGAIN_S)
+            except OrbitError as error:
+                tell(RunRefused(str(error)))
+                return
 
     async def _needs(self, run: Run) -> dict[str, tuple[str, ...]]:
         """The graph of the file that the run was made from; empty where the cluster is another by now, or gone."""
@@ -193,10 +198,11 @@ class Feed:
                             tell(LogsSeen(new))
                             told = seen
                 return
-            except NotFoundError:
-                return
-            except OrbitError:
+            except _PASSING:
                 await asyncio.sleep(_AGAIN_S)
+            except OrbitError as error:
+                tell(LogsRefused(str(error)))
+                return
 
 
 async def _batches(stream: AsyncGenerator[LogRecord, None]) -> AsyncGenerator[tuple[LogRecord, ...], None]:

@@ -1,15 +1,19 @@
-"""The command palette: what the screen can do at this moment, and nothing else: a key that is off is not offered."""
+"""The command palette: what the screen can do at this moment, and nothing else; and the way to any run by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+if TYPE_CHECKING:
+    from tui.app.app import OrbitApp
+
 
 class ScreenCommands(Provider):
-    """One command for each key that the screen and the app have and that would do something now."""
+    """One command for each key of the screen that would do something now. A key of the app's own has a tooltip."""
 
     async def discover(self) -> Hits:
         for name, help_text, action in self._commands():
@@ -28,7 +32,20 @@ class ScreenCommands(Provider):
     def _commands(self) -> Iterator[tuple[str, str, str]]:
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if active.enabled and active.node in (self.screen, self.app) and binding.action != "command_palette":
+            if active.enabled and active.node is self.screen and binding.tooltip:
                 key = self.app.get_key_display(binding)
-                help_text = f"{active.tooltip or binding.tooltip}  ({key})" if binding.tooltip else f"key {key}"
-                yield binding.description, help_text, binding.action
+                yield binding.description, f"{binding.tooltip}  ({key})", binding.action
+
+
+class RunCommands(Provider):
+    """Any run that is known, by its cluster or its identifier."""
+
+    async def search(self, query: str) -> Hits:
+        orbit = cast("OrbitApp", self.app)
+        matcher = self.matcher(query)
+        for run in orbit.model.runs or ():
+            name = f"{run.cluster} {run.run_id}"
+            score = matcher.match(name)
+            if score > 0:
+                open_run = partial(orbit.open_run, run.run_id)
+                yield Hit(score, matcher.highlight(name), open_run, help=f"Open this run: {run.state}")

@@ -61,6 +61,13 @@ class LogsSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class LogsRefused:
+    """The logs cannot be had, or no further; `reason` in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRefused:
     """The run's page cannot be shown, or no longer be kept up to date; `reason` in words."""
 
@@ -68,4 +75,4 @@ class RunRefused:
 
 
 MeshMessage = Answered | Silent | AgentsListed | RunsListed | RunChanged
-PageMessage = RunChanged | GraphRead | FailuresListed | LogsSeen | RunRefused
+PageMessage = RunChanged | GraphRead | FailuresListed | LogsSeen | LogsRefused | RunRefused

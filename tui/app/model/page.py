@@ -12,7 +12,15 @@ from typing import Final
 
 from orbit_core.client import Invocation, LogRecord, Run, StepProgress
 from tui.app.model.graph import gutters, order
-from tui.app.model.messages import FailuresListed, GraphRead, LogsSeen, PageMessage, RunChanged, RunRefused
+from tui.app.model.messages import (
+    FailuresListed,
+    GraphRead,
+    LogsRefused,
+    LogsSeen,
+    PageMessage,
+    RunChanged,
+    RunRefused,
+)
 
 #: The latest log records that are kept.
 LOG_RECORDS_MAX: Final = 2_000
@@ -33,6 +41,7 @@ class RunPage:
     run_id: str
     run: Run | None = None
     refused: str = ""
+    logs_refused: str = ""
     step: str = ""
     failures: tuple[Invocation, ...] | None = None
     more_failures: bool = False
@@ -51,6 +60,8 @@ class RunPage:
                 self.failures, self.more_failures = failures, more
             case LogsSeen(records):
                 self.logs.extend(records)
+            case LogsRefused(reason):
+                self.logs_refused = reason
             case RunRefused(reason):
                 self.refused = reason
 
@@ -83,7 +94,8 @@ class RunPage:
         needs = known if len(known) == len(main) else _chain(tuple(main))
         along = order(needs)
         lines = [StepLine(gutter, main[step]) for step, gutter in zip(along, gutters(along, needs), strict=True)]
-        lines += [StepLine("", each) for each in self.run.steps if each.section != "main" and each.expected]
+        beside = " " * max((len(line.gutter) for line in lines), default=0)
+        lines += [StepLine(beside, each) for each in self.run.steps if each.section != "main" and each.expected]
         return tuple(lines)
 
 

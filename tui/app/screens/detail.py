@@ -76,12 +76,13 @@ def of_failure(failed: Invocation) -> Detail:
     failure = failed.failure
     took = span(failed.ended_ms - failed.started_ms) if failed.ended_ms and failed.started_ms else ""
     return Detail(
-        f"{failed.step} #{failed.index}",
+        f"{failed.step} failed",
         [
             ("error", Text(failure.code, "red") if failure else ""),
             ("message", failure.message if failure else ""),
-            ("tries", f"{plural(failed.attempt, 'attempt')}, {plural(failed.retries, 'retry', 'retries')} spent"),
+            ("tries", plural(failed.attempt, "attempt")),
             ("took", took),
+            ("object", f"the {_ordinal(failed.index + 1)} of its parent's"),
             ("cost", money(failed.cost_usd)),
             ("agent", failed.agent_id),
             ("invocation", failed.invocation_id),
@@ -89,3 +90,8 @@ def of_failure(failed: Invocation) -> Detail:
             ("logs", f"orbit logs {failed.run_id} --invocation {failed.invocation_id}"),
         ],
     )
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from orbit_core.client import Agent, Run
 from orbit_core.errors import OrbitError
 from tui.app.model import offers
+from tui.app.model.mesh import Notice
 from tui.app.screens.confirm import Confirm
 from tui.app.widgets.mesh_bar import MeshBar
 
@@ -57,7 +58,7 @@ class MeshScreen(Screen[None]):
             case "cancel_run":
                 return offers.can_cancel(self.selected_run)
             case "retry_run":
-                return self.orbit.retries and offers.can_retry(self.selected_run)
+                return offers.can_retry(self.selected_run)
             case "drain_agent":
                 return offers.can_drain(self.selected_agent)
         return super().check_action(action, parameters)
@@ -86,12 +87,12 @@ class MeshScreen(Screen[None]):
         if run is None:
             return
         try:
-            again = await self.orbit.retry(run.run_id)
+            again = await self.orbit.client.retry(run.run_id)
         except OrbitError as error:
             self.orbit.tell_error(f"{run.run_id} was not retried", error)
             return
         self.orbit.tell_run(again)
-        self.app.notify(f"{again.run_id} retries {run.run_id}", markup=False)
+        self.orbit.tell(Notice("information", f"{again.run_id} retries {run.run_id}"))
         self.orbit.open_run(again.run_id)
 
     @work
@@ -110,4 +111,4 @@ class MeshScreen(Screen[None]):
         except OrbitError as error:
             self.orbit.tell_error(f"{agent.agent_id} was not drained", error)
             return
-        self.app.notify(f"{agent.agent_id} takes no more work", markup=False)
+        self.orbit.tell(Notice("information", f"{agent.agent_id} takes no more work"))

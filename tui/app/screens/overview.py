@@ -27,10 +27,10 @@ class Overview(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", priority=True, tooltip="All about what is selected"),
         Binding("f", "filter_runs", "Under way only", tooltip="Show all runs, or those that have not ended"),
-        Binding("tab", "other_pane", "Other pane", show=False, priority=True),
-        Binding("1", "focus_pane('agents')", "Agents", show=False),
-        Binding("2", "focus_pane('runs')", "Runs", show=False),
-        Binding("q", "app.quit", "Quit"),
+        Binding("tab", "other_pane", "Other pane", priority=True, tooltip="From runs to agents and back"),
+        Binding("1", "focus_pane('agents')", "Agents", show=False, tooltip="Go to the agents"),
+        Binding("2", "focus_pane('runs')", "Runs", show=False, tooltip="Go to the runs"),
+        Binding("q", "app.quit", "Quit", tooltip="Leave; what runs goes on"),
     ]
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Overview(MeshScreen):
         self.action_focus_pane("runs" if self.query_one(AgentsTable).has_focus else "agents")
 
     def action_focus_pane(self, pane: str) -> None:
-        self.query_one(f"#{pane}").focus()
+        self.set_focus(self.query_one(f"#{pane}"))  # at once: the next key is meant for it
 
     def on_descendant_focus(self) -> None:
         self.refresh_bindings()

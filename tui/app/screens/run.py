@@ -22,12 +22,12 @@ from tui.app.widgets.steps_table import StepsTable
 
 class RunScreen(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back"),
-        Binding("enter", "open", "Open", priority=True, tooltip="This step only, or all of this error"),
-        Binding("1", "focus_pane('steps')", "Steps", show=False),
-        Binding("2", "focus_pane('failures')", "Failures"),
-        Binding("3", "focus_pane('logs')", "Logs"),
-        Binding("q", "app.quit", "Quit"),
+        Binding("escape", "back", "Back", tooltip="To all runs"),
+        Binding("enter", "open", "Open", priority=True, tooltip="Only this step below, or all of this error"),
+        Binding("1", "focus_pane('steps')", "Steps", tooltip="Go to the steps"),
+        Binding("2", "focus_pane('failures')", "Failures", tooltip="Go to what failed"),
+        Binding("3", "focus_pane('logs')", "Logs", tooltip="Go to the logs"),
+        Binding("q", "app.quit", "Quit", tooltip="Leave; what runs goes on"),
     ]
 
     def __init__(self, run_id: str) -> None:
@@ -44,6 +44,7 @@ class RunScreen(MeshScreen):
                 yield Static(id="no-failures", classes="nothing", markup=False)
             with TabPane("Logs", id="logs-pane"):
                 yield LogView(id="logs")
+                yield Static(id="no-logs", classes="nothing", markup=False)
         yield Footer(show_command_palette=True)
 
     def on_mount(self) -> None:
@@ -76,6 +77,7 @@ class RunScreen(MeshScreen):
         steps.border_title = "steps"
         steps.border_subtitle = f"below: only {page.step}" if page.step else ""
         self._show_failures()
+        self._show_logs()
         super().show_model()
 
     def _show_failures(self) -> None:
@@ -89,6 +91,14 @@ class RunScreen(MeshScreen):
         count = f"{len(shown)}{'+' if page.more_failures else ''}"
         self.query_one(TabbedContent).get_tab("failures-pane").label = f"Failures {count}" if shown else "Failures"
 
+    def _show_logs(self) -> None:
+        """The lines are there already: whether there are any, or why there are none."""
+        page, nothing = self.page, self.query_one("#no-logs", Static)
+        empty = not any(map(page.shows, page.logs))
+        nothing.display = empty or bool(page.logs_refused)
+        self.query_one(LogView).display = not empty
+        nothing.update(page.logs_refused or f"Nothing{_of_step(page)} has been logged{_so_far(page)}.")
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "open":
             return bool(self._focused_row())
@@ -101,8 +111,9 @@ class RunScreen(MeshScreen):
     def action_open(self) -> None:
         row = self._focused_row()
         if isinstance(self.focused, FailuresTable):
-            failed = next(each for each in self.page.shown_failures if each.invocation_id == row)
-            self.app.push_screen(of_failure(failed))
+            failed = next((each for each in self.page.shown_failures if each.invocation_id == row), None)
+            if failed is not None:
+                self.app.push_screen(of_failure(failed))
             return
         self.page.look_at(row.partition("/")[2])
         logs = self.query_one(LogView)
@@ -113,7 +124,7 @@ class RunScreen(MeshScreen):
     def action_focus_pane(self, pane: str) -> None:
         if pane != "steps":
             self.query_one(TabbedContent).active = f"{pane}-pane"
-        self.query_one(f"#{pane}").focus()
+        self.set_focus(self.query_one(f"#{pane}"))  # at once: the next key is meant for it
 
     def action_back(self) -> None:
         self.app.pop_screen()
@@ -123,9 +134,12 @@ class RunScreen(MeshScreen):
 
 
 def _no_failures(page: RunPage) -> str:
-    if page.failures is None:
-        return ""
-    of_step = f" of {page.step}" if page.step else ""
-    if page.run is not None and page.run.ended:
-        return f"No lineage{of_step} failed."
-    return f"No lineage{of_step} has failed so far."
+    return "" if page.failures is None else f"No lineage{_of_step(page)} has failed{_so_far(page)}."
+
+
+def _of_step(page: RunPage) -> str:
+    return f" of {page.step}" if page.step else ""
+
+
+def _so_far(page: RunPage) -> str:
+    return "" if page.run is not None and page.run.ended else " so far"

@@ -19,14 +19,14 @@ class AgentsTable(FittedTable):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("agent", "AGENT", 10, 28, 0),
         Column("state", "STATE", 8, 8, 1),
-        Column("price", "$/HOUR", 6, 9, 2, right=True),
-        Column("kind", "KIND", 5, 9, 3),
-        Column("cpu", "CPU", 4, 9, 4, right=True),
+        Column("price", "$/HOUR", 9, 9, 2, right=True),
+        Column("kind", "KIND", 9, 9, 3),
+        Column("cpu", "CPU", 9, 9, 4, right=True),
         Column("load", "LOAD", 4, 4, 5, right=True),
-        Column("memory", "MEMORY", 8, 16, 8, right=True),
-        Column("gpu", "GPU", 4, 20, 7),
-        Column("now", "RUNS NOW", 10, 60, 6),
-        Column("warm", "WARM", 6, 24, 9),
+        Column("memory", "MEMORY", 16, 16, 8, right=True),
+        Column("gpu", "GPU", 6, 20, 7),
+        Column("now", "RUNS NOW", 18, 60, 6),
+        Column("warm", "WARM", 8, 24, 9),
     )
 
     def show(self, agents: Sequence[Agent]) -> None:

@@ -5,7 +5,7 @@ Colours are the terminal's own names, which Textual turns into shades that can b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Final
 
 from rich.text import Text
@@ -35,10 +35,19 @@ def sla(run: Run, now_ms: int) -> Text:
     return Text(f"{span(left_ms)} left", "bold yellow" if late else "")
 
 
-def share_done(steps: Sequence[StepProgress]) -> float:
-    """Of the objects that are known to come through the steps, 0 to 1."""
-    expected = sum(step.expected for step in steps)
-    return sum(step.ended for step in steps) / expected if expected else 0.0
+def percent_done(run: Run) -> int:
+    """Each step for as much as any other: how many objects are still to come is not known before they do.
+
+    100 is when all is done, not when nearly all is.
+    """
+    if run.state in ("succeeded", "partially-succeeded"):
+        return 100
+    shares = [_share(step) for step in run.steps if step.section == "main"]
+    return math.floor(100 * sum(shares) / len(shares)) if shares else 0
+
+
+def _share(step: StepProgress) -> float:
+    return (step.ended - step.cancelled) / step.expected if step.expected else 0.0
 
 
 def step_style(step: StepProgress) -> str:
@@ -49,14 +58,14 @@ def step_style(step: StepProgress) -> str:
     return "cyan" if step.running or step.ended else "dim"
 
 
-def glyphs(steps: Sequence[StepProgress], width: int) -> Text:
+def glyphs(run: Run, width: int) -> Text:
     """One glyph a step, as high as its share that is done, then the share of the whole."""
-    main = [step for step in steps if step.section == "main"]
-    share = f" {share_done(main):4.0%}"
+    main = [step for step in run.steps if step.section == "main"]
+    share = f" {percent_done(run):3}%"
     room = max(1, width - len(share))
     drawn = Text()
     for step in main[: room if len(main) <= room else room - 1]:
-        level = int((step.ended / step.expected if step.expected else 0.0) * (len(_LEVELS) - 1))
+        level = int(_share(step) * (len(_LEVELS) - 1))
         drawn.append(_LEVELS[level], step_style(step))
     if len(main) > room:
         drawn.append("…", "dim")

@@ -10,15 +10,16 @@ from rich.text import Text
 from orbit_core.client import Invocation
 from tui.app.model.columns import Column, cut_middle
 from tui.app.widgets.fitted_table import Cell, FittedTable
+from tui.cli.words import span
 
 
 class FailuresTable(FittedTable):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("step", "STEP", 8, 24, 1),
-        Column("index", "#", 4, 6, 4, right=True),
         Column("code", "ERROR", 8, 20, 2),
         Column("message", "MESSAGE", 20, 200, 0),
         Column("tries", "TRIES", 5, 5, 3, right=True),
+        Column("took", "TOOK", 7, 7, 4, right=True),
         Column("agent", "AGENT", 8, 20, 5),
     )
 
@@ -30,9 +31,9 @@ def _row(failed: Invocation) -> dict[str, Cell]:
     failure = failed.failure
     return {
         "step": failed.step,
-        "index": str(failed.index),
         "code": Text(failure.code if failure else "", "red"),
         "message": " ".join(failure.message.split()) if failure else "",
         "tries": str(failed.attempt),
+        "took": span(failed.ended_ms - failed.started_ms) if failed.ended_ms and failed.started_ms else "",
         "agent": lambda width: Text(cut_middle(failed.agent_id, width), "dim"),
     }

@@ -1,7 +1,8 @@
 """`FittedTable`: a table of rows that are known by a key, whose columns are fitted to the window.
 
-What does not fit is cut with an ellipsis or left out by rank; the cursor stays on its row whatever comes and goes
-around it. What a row says is its subclasses' business.
+What does not fit is cut with an ellipsis or left out by rank. Nothing jumps: the cursor and the view stay on their
+row whatever comes and goes around it, and a column that has grown stays as wide until the window changes. What a row
+says is its subclasses' business.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
 from tui.app.model.columns import Column, cut, fit
@@ -25,18 +27,24 @@ class FittedTable(DataTable[Text]):
     """`COLUMNS` are all that it may show; `show_rows` gives it everything anew."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("home", "scroll_top", "First row", show=False),
+        Binding("end", "scroll_bottom", "Last row", show=False),
+    ]
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, cursor_type="row", zebra_stripes=False, cell_padding=_PADDING)
         self._cells: dict[str, Mapping[str, Cell]] = {}
         self._widths: dict[str, int] = {}
+        self._widest: dict[str, int] = {}
         self._drawn: dict[str, dict[str, Text]] = {}
 
     @property
     def selected(self) -> str:
         """The key of the row under the cursor; empty where there is none."""
         keys = list(self._drawn)
-        return keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else ""
+        key = keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else ""
+        return key if key in self._cells else ""  # a table that is hidden is not drawn anew
 
     def show_rows(self, rows: Mapping[str, Mapping[str, Cell]]) -> None:
         """The rows in order, each with a cell for every column. Draws no more than has changed."""
@@ -44,14 +52,16 @@ class FittedTable(DataTable[Text]):
         self._redraw()
 
     def on_resize(self, event: events.Resize) -> None:
+        self._widest = {}
         self._redraw()
 
     def _redraw(self) -> None:
         if not self.size.width:
             return
-        wanted = {column.key: max((_length(cells[column.key], column) for cells in self._cells.values()), default=0)
-                  for column in self.COLUMNS}  # fmt: skip
-        widths = fit(self.COLUMNS, wanted, self.size.width - _SCROLLBAR, gap=2 * _PADDING)
+        for column in self.COLUMNS:
+            widest = max((_length(cells[column.key], column) for cells in self._cells.values()), default=0)
+            self._widest[column.key] = max(widest, self._widest.get(column.key, 0))
+        widths = fit(self.COLUMNS, self._widest, self.size.width - _SCROLLBAR, gap=2 * _PADDING)
         drawn = {
             key: {column.key: _draw(cells[column.key], column, widths[column.key]) for column in self._shown(widths)}
             for key, cells in self._cells.items()
@@ -67,7 +77,7 @@ class FittedTable(DataTable[Text]):
         self._drawn = drawn
 
     def _rebuild(self, widths: dict[str, int], drawn: dict[str, dict[str, Text]]) -> None:
-        selected, row = self.selected, self.cursor_row
+        selected, row, top = self.selected, self.cursor_row, self.scroll_offset.y
         with self.prevent(DataTable.RowHighlighted):
             if widths != self._widths:
                 self.clear(columns=True)
@@ -80,9 +90,11 @@ class FittedTable(DataTable[Text]):
             for key, cells in drawn.items():
                 self.add_row(*cells.values(), key=key)
             keys = list(drawn)
-            row = keys.index(selected) if selected in drawn else max(0, min(row, len(keys) - 1))
-            self.move_cursor(row=row)
+            now = keys.index(selected) if selected in drawn else max(0, min(row, len(keys) - 1))
+            self.move_cursor(row=now, scroll=not top)
         self._widths, self._drawn = widths, drawn
+        if top:  # who looks at the top goes on looking at the top; everybody else at the rows that they look at
+            self.call_after_refresh(self.scroll_to, y=top + now - row, animate=False)
 
     def _shown(self, widths: Mapping[str, int]) -> Sequence[Column]:
         return [column for column in self.COLUMNS if column.key in widths]

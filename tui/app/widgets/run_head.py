@@ -1,4 +1,4 @@
-"""`RunHead`: what a run is, how it stands against its SLA, what it has cost. Three lines at most."""
+"""`RunHead`: what a run is, how it stands against its SLA, what it has cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 from orbit_core.client import Run
 from tui.app.model.page import RunPage
-from tui.app.widgets.cells import share_done, sla, state
+from tui.app.widgets.cells import percent_done, sla, state
 from tui.cli.words import money, plural, span
 
 
@@ -22,22 +22,19 @@ class RunHead(Static):
         elif page.run.reason:
             lines.append(Text(page.run.reason, "yellow"))
         elif page.run.retry_of:
-            lines.append(Text(f"retry of {page.run.retry_of}", "dim"))
-        for line in lines:
-            line.truncate(max(1, self.size.width), overflow="ellipsis")
+            lines.append(Text(f"retry of {page.run.retry_of}: {plural(page.run.reused, 'result')} taken over", "dim"))
         self.update(Text("\n").join(lines))
 
 
 def _standing(run: Run, now_ms: int) -> Text:
     took_ms = (run.ended_ms or now_ms) - run.created_ms
     allowed_ms = run.deadline_ms - run.created_ms
-    main = [step for step in run.steps if step.section == "main"]
-    return Text.assemble(
-        state(run.state),
-        f" {share_done(main):.0%}", ("  ·  ", "dim"),
-        "SLA ", sla(run, now_ms), (f" ({span(took_ms)} of {span(allowed_ms)})", "dim"), ("  ·  ", "dim"),
-        (money(run.cost_usd), "bold"), "" if run.ended else " so far",
-    )  # fmt: skip
+    text = Text.assemble(state(run.state), f" {percent_done(run)}%", ("  ·  ", "dim"))
+    text.append("SLA ").append(sla(run, now_ms)).append(f" ({span(took_ms)} of {span(allowed_ms)})", "dim")
+    if run.expected_late and not run.ended and now_ms < run.deadline_ms:
+        text.append(", will be late", "bold red")
+    text.append("  ·  ", "dim").append(money(run.cost_usd), "bold").append("" if run.ended else " so far")
+    return text.append(f", at most {money(run.budget_usd)}" if run.budget_usd else "", "dim")
 
 
 def _work(run: Run) -> Text:

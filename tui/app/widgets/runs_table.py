@@ -19,11 +19,11 @@ class RunsTable(FittedTable):
         Column("run", "RUN", 10, 24, 5),
         Column("cluster", "CLUSTER", 12, 40, 0),
         Column("state", "STATE", 9, 19, 1),
-        Column("progress", "PROGRESS", 8, 16, 2),
+        Column("progress", "PROGRESS", 11, 20, 2),
         Column("failed", "FAILED", 6, 6, 6, right=True),
-        Column("sla", "SLA", 10, 14, 3),
-        Column("cost", "COST", 6, 10, 4, right=True),
-        Column("started", "STARTED", 8, 14, 7),
+        Column("sla", "SLA", 14, 14, 3),
+        Column("cost", "COST", 10, 10, 4, right=True),
+        Column("started", "STARTED", 14, 14, 7),
     )
 
     def show(self, runs: Sequence[Run], now_ms: int) -> None:
@@ -35,7 +35,7 @@ def _row(run: Run, now_ms: int) -> dict[str, Cell]:
         "run": lambda width: Text(cut_middle(run.run_id, width)),
         "cluster": lambda width: Text(cut_middle(run.cluster, width)),
         "state": lambda width: state(run.state, width),
-        "progress": lambda width: glyphs(run.steps, width),
+        "progress": lambda width: glyphs(run, width),
         "failed": Text(str(run.lineages_failed), "red") if run.lineages_failed else Text("–", "dim"),
         "sla": sla(run, now_ms),
         "cost": money(run.cost_usd),

@@ -16,8 +16,8 @@ from tui.app.widgets.fitted_table import Cell, FittedTable
 
 class StepsTable(FittedTable):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("step", "STEP", 20, 56, 0),
-        Column("bar", "PROGRESS", 12, 30, 3),
+        Column("step", "STEP", 24, 56, 0),
+        Column("bar", "PROGRESS", 8, 30, 3),
         Column("done", "DONE", 5, 13, 1, right=True),
         Column("running", "RUNS", 4, 6, 2, right=True),
         Column("waiting", "WAITS", 5, 7, 4, right=True),

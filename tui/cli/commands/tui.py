@@ -46,7 +46,8 @@ async def tui(session: Session, run_id: str) -> None:
 
 
 def _refuse_without_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+    on_terminal = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))  # drawn on the last of them
+    if not on_terminal or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         raise PreconditionError(
             "`orbit tui` draws on a terminal, and there is none here",
             remedy="`orbit runs`, `orbit status -w` and `orbit agents` print lines",
