@@ -34,7 +34,7 @@ from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.keys import Keys
 from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, patiently, push
-from satellites.registry import installed
+from satellites.registry import installed, missing
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Agent:
             labels=config.labels,
             price_usd_per_hour=config.price_usd_per_hour,
             price_kind=_PRICE_KINDS[config.price_kind],
-            satellites=installed().names(),
+            satellites=_offered(),
             started_ms=self._clock.now_ms(),
         )
 
@@ -250,3 +250,14 @@ class Agent:
                 if not self._link.send(agents_pb2.AgentEvent(logs=agents_pb2.LogBatch(records=batch))):
                     break
                 del self._logs[: len(batch)]
+
+
+def _offered() -> tuple[str, ...]:
+    """The satellites that can run here; for each of the others the log says what it lacks."""
+    known = installed()
+    offered = known.runnable()
+    for name in known.names():
+        if name not in offered:
+            lacks = ", ".join(f"{each.module} (install {each.install})" for each in missing(known.get(name)))
+            log.warning("%s is not offered, it lacks %s", name, lacks)
+    return offered

@@ -47,6 +47,7 @@ def _info(satellite: SatelliteClass) -> SatelliteInfo:
         deterministic=satellite.deterministic,
         typical_ms=round(satellite.typical_s * _MS_PER_S),
         model_of=functools.partial(_model_of, satellite),
+        install=", ".join(dict.fromkeys(each.install for each in satellite.requires)),
     )
 
 

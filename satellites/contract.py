@@ -49,6 +49,14 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 InputT = TypeVar("InputT", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A Python module without which a satellite cannot run, and what brings it: `orbit-mesh[ocr]`."""
+
+    module: str
+    install: str
+
+
 class SatelliteError(Exception):
     """This attempt failed; another may succeed. `code` is short and stable (`http-503`, `s3-throttled`)."""
 
@@ -250,6 +258,8 @@ class Satellite(ABC, Generic[ConfigT, InputT]):
     timeout_s: ClassVar[float] = 300.0
     #: Secrets that the step must name for this satellite to work.
     required_secrets: ClassVar[tuple[str, ...]] = ()
+    #: Modules that it imports when it runs and that not every installation has: without them no agent offers it.
+    requires: ClassVar[tuple[Requirement, ...]] = ()
     #: The same config and input always give the same objects: a lost result may be made again.
     deterministic: ClassVar[bool] = False
     #: What one attempt changes outside of Orbit.

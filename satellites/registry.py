@@ -13,13 +13,14 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.metadata
+import importlib.util
 import inspect
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
 from orbit_core.errors import NotFoundError
-from satellites.contract import Satellite
+from satellites.contract import Requirement, Satellite
 
 GROUP: Final = "orbit.satellites"
 PREFIX: Final = "satellite/"
@@ -64,6 +65,10 @@ class Registry:
         """Every satellite under its own name, in alphabetical order."""
         return tuple(sorted(self._classes))
 
+    def runnable(self) -> tuple[str, ...]:
+        """Those of `names` that have here what they need."""
+        return tuple(name for name in self.names() if not missing(self._classes[name]))
+
     def all_names(self) -> tuple[str, ...]:
         """Aliases included."""
         return tuple(sorted({*self._classes, *self._aliases}))
@@ -86,6 +91,11 @@ class Registry:
         for alias in found.aliases:
             if alias not in self._classes:
                 self._aliases.setdefault(alias, found.name)
+
+
+def missing(satellite: SatelliteClass) -> tuple[Requirement, ...]:
+    """What a satellite needs and this installation lacks. Nothing is imported: a module may take seconds to load."""
+    return tuple(each for each in satellite.requires if importlib.util.find_spec(each.module) is None)
 
 
 @functools.cache

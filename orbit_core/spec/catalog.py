@@ -16,7 +16,8 @@ class SatelliteInfo:
     """What a satellite declares. `name`: its own full name, also where it was asked for by an alias.
 
     `secrets`: names that a step's `config.secrets` must hold. `typical_ms`: a first guess of one attempt's duration.
-    `model_of`: the model that a config asks for; None where the satellite runs none.
+    `model_of`: the model that a config asks for; None where the satellite runs none. `install`: what an agent needs to
+    offer it, empty where every agent does.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SatelliteInfo:
     deterministic: bool = False
     typical_ms: int = 1_000
     model_of: Callable[[Mapping[str, JsonValue]], str | None] | None = None
+    install: str = ""
 
 
 class Catalog(Protocol):

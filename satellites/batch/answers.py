@@ -28,10 +28,11 @@ from satellites.contract import (
     SatelliteInput,
     Usage,
 )
+from satellites.requirements import MODELS
 
 #: Errors that are about the model and not about a request: no line can do better, so the attempt fails as a whole.
 _OF_THE_MODEL: Final = frozenset(
-    {"unknown-model", "corrupt-model", "model-source", "unsupported-model", "no-room", "provider"}
+    {"unknown-model", "misplaced-model", "corrupt-model", "model-source", "unsupported-model", "no-room", "provider"}
 )
 #: What the models' errors are called in OpenAI's, with the field that they are about.
 _OPENAI_CODES: Final[dict[str, tuple[str, str | None]]] = {
@@ -80,6 +81,7 @@ class BatchAnswers(Satellite[BatchAnswersConfig, BatchAnswersInput]):
     summary = "Answers a page of requests: the second step of `orbit batch`"
     Config: ClassVar[type[BaseModel]] = BatchAnswersConfig
     Input = BatchAnswersInput
+    requires = MODELS
     #: The model itself runs in a process of its own, which is accounted for apart.
     resources = Resources(cpu=1.0, memory_bytes=256 * 1024 * 1024)
     timeout_s = 6 * 3_600.0

@@ -23,6 +23,7 @@ from satellites.documents.pdf import ocr as reader
 from satellites.documents.pdf import with_pdfium
 from satellites.documents.pdf.ocr import Line
 from satellites.documents.pdf.parsed import unavailable
+from satellites.requirements import OCR
 
 #: A larger picture is refused before it is unpacked: a small file may hold one that takes all memory.
 PICTURE_MAX_PIXELS: Final = 100_000_000
@@ -63,6 +64,7 @@ class Ocr(Satellite[OcrConfig, OcrInput]):
     summary = "Reads the text in a picture"
     Config = OcrConfig
     Input = OcrInput
+    requires = OCR
     resources = Resources(cpu=1.0, memory_bytes=1_536 * 1024 * 1024)
     timeout_s = 900.0
     deterministic = True

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from satellites.contract import Context, FileRef, JsonObject, Resources, Satellite, SatelliteConfig, SatelliteInput
 from satellites.documents.pdf import with_docling, with_pdfium
 from satellites.documents.pdf.parsed import Ocr, Parsed
+from satellites.requirements import PDF
 
 
 class ParsePdfConfig(SatelliteConfig):
@@ -54,6 +55,7 @@ class ParsePdfWithDocling(Satellite[ParsePdfConfig, ParsePdfInput]):
     summary = "Text from a PDF, with OCR for scanned pages"
     Config = ParsePdfConfig
     Input = ParsePdfInput
+    requires = PDF
     resources = Resources(cpu=1.0, memory_bytes=1_536 * 1024 * 1024)
     timeout_s = 900.0
     deterministic = True

@@ -18,6 +18,7 @@ from satellites.contract import (
     SatelliteInput,
 )
 from satellites.language import answers
+from satellites.requirements import MODELS
 from satellites.schemas import holdable, read_schema
 
 #: Where a step asks for JSON and does not say what it should look like.
@@ -113,6 +114,7 @@ class Generate(Satellite[GenerationConfig, GenerateInput]):
     summary = "Asks a language model"
     Config: ClassVar[type[BaseModel]] = GenerateConfig
     Input = GenerateInput
+    requires = MODELS
     #: The model itself runs in a process of its own, which is accounted for apart.
     resources = Resources(cpu=1.0, memory_bytes=256 * 1024 * 1024)
     timeout_s = 900.0

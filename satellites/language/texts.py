@@ -21,6 +21,7 @@ from satellites.contract import (
     Usage,
 )
 from satellites.fields import as_text
+from satellites.requirements import MODELS
 
 #: Texts of one call to a model: many calls share its batches anyway, and an answer must fit into memory.
 CALL_MAX_TEXTS: Final = 256
@@ -41,6 +42,7 @@ EncoderConfigT = TypeVar("EncoderConfigT", bound=EncoderConfig)
 class OverEncoder(Satellite[EncoderConfigT, InputT]):
     """Base of satellites that ask one encoder."""
 
+    requires = MODELS
     #: The model itself runs in a process of its own, which is accounted for apart.
     resources = Resources(cpu=0.5, memory_bytes=256 * 1024 * 1024)
     timeout_s = 900.0
