@@ -20,8 +20,8 @@ async def upload(router: Router, source: bytes | Path, sha256: str, size_bytes: 
     def put(channel: grpc.aio.Channel) -> Any:
         """Each attempt sends the blob anew: unlike a message, a stream of them cannot be sent twice."""
 
-        def call(request: common_pb2.BlobRef, *, timeout: float) -> Any:
-            return blobs_pb2_grpc.BlobServiceStub(channel).PutBlob(_requests(request, source), timeout=timeout)
+        def call(request: common_pb2.BlobRef, **options: Any) -> Any:
+            return blobs_pb2_grpc.BlobServiceStub(channel).PutBlob(_requests(request, source), **options)
 
         return call
 
