@@ -21,6 +21,7 @@ from orbit_core.sched.workflow import Workflow
 from orbit_core.spec.catalog import Catalog
 from orbit_core.spec.diagnostics import invalid_spec
 from orbit_core.spec.loader import load
+from orbit_core.spec.models import SatelliteRef
 
 
 class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
@@ -39,7 +40,7 @@ class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
             quote=_quote_view(found.quote),
             others=[_quote_view(each) for each in found.others],
             shortest_sla_ms=found.shortest_sla_ms or 0,
-            problems=_problems(term.state, workflow),
+            problems=_problems(term.state, workflow, self._catalog),
         )
 
     async def _workflow(self, request: pb.QuoteRequest) -> Workflow:
@@ -60,6 +61,7 @@ class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
         if run is None:
             raise NotFoundError(f"no run {request.run_id} goes on", remedy="`orbit status` tells how a run ended")
         found = explain(term.state, run, term.leader.plan, term.leader.now_ms(), request.invocation_id)
+        satellites = {step.identifier: step.satellite for step in term.state.workflow(run).steps}
         return pb.ExplainResponse(
             run_id=run.id,
             expected_late=run.expected_late,
@@ -68,7 +70,7 @@ class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
                     step=each.step,
                     invocation_id=each.invocation_id,
                     agent_id=each.agent_id,
-                    reason=each.reason,
+                    reason=each.reason + ("" if each.elsewhere else _install(satellites[each.step], self._catalog)),
                     latest_start_ms=each.latest_start_ms,
                     waiting=each.waiting,
                     elsewhere=[_elsewhere_view(other) for other in each.elsewhere],
@@ -136,13 +138,21 @@ def _add(line: pb.CostLine, cost_usd: float, usage: Usage, *, runs: int) -> None
     line.tokens_per_usd = (line.input_tokens + line.output_tokens) / line.cost_usd if line.cost_usd else 0.0
 
 
-def _problems(state: MeshState, workflow: Workflow) -> list[str]:
+def _problems(state: MeshState, workflow: Workflow, catalog: Catalog) -> list[str]:
     agents = [agent.facts for agent in state.agents.values()]
-    return [
-        f"{step.identifier}: no agent has {step.satellite} and room for it"
-        for step in workflow.steps
-        if not any(can_hold(facts, step) for facts in agents)
-    ]
+    problems: list[str] = []
+    for step in workflow.steps:
+        if not any(step.satellite in facts.satellites for facts in agents):
+            problems.append(f"{step.identifier}: no agent has {step.satellite}{_install(step.satellite, catalog)}")
+        elif not any(can_hold(facts, step) for facts in agents):
+            problems.append(f"{step.identifier}: no agent has {step.satellite} and room for it")
+    return problems
+
+
+def _install(satellite: str, catalog: Catalog) -> str:
+    """What would make an agent offer the satellite, to be said after that none does."""
+    info = catalog.resolve(SatelliteRef.parse(satellite))
+    return f"; install {info.install} on one" if info is not None and info.install else ""
 
 
 def _quote_view(quote: Quote) -> pb.QuotedSla:

@@ -23,7 +23,7 @@ from orbit_core.errors import PreconditionError
 from orbit_core.limits import GIB
 
 #: torch and what it brings, unpacked, with pip's own copies.
-ROOM_BYTES: Final = 6 * GIB
+ROOM_BYTES: Final = 8 * GIB
 _TAIL_LINES: Final = 15
 
 Note = Callable[[str], None]
