@@ -34,7 +34,7 @@ class BlobSharer(Protocol):
 class Executor:
     """Runs attempts; one instance serves the whole agent."""
 
-    def __init__(self, pool: WorkerPool, fetcher: BlobFetcher, blobs: BlobStore, sharer: BlobSharer) -> None:
+    def __init__(self, pool: WorkerPool, fetcher: BlobFetcher[Any], blobs: BlobStore, sharer: BlobSharer) -> None:
         self._pool = pool
         self._objects = ObjectFetcher(fetcher)
         self._fetcher = fetcher

@@ -10,7 +10,7 @@ from typing import Any
 from orbit_core.errors import BlobError
 from orbit_core.limits import MIB, OBJECT_INLINE_MAX_BYTES, RESULT_INLINE_MAX_BYTES, RESULT_PAGE_MAX_OBJECTS
 from orbit_core.pb.orbit.v1 import common_pb2
-from orbit_core.store.blobs import BlobStore, read_blob
+from orbit_core.store.blobs import BlobStore, LocalBlobs, read_blob
 from orbit_core.store.transport import BlobFetcher
 from satellites.contract import FileRef
 
@@ -20,7 +20,7 @@ _PAGE_BYTES = 1 * MIB
 class ObjectFetcher:
     """Reads objects by reference, from this machine or from whoever holds their page."""
 
-    def __init__(self, fetcher: BlobFetcher) -> None:
+    def __init__(self, fetcher: BlobFetcher[Any]) -> None:
         self._fetcher = fetcher
 
     async def read(self, reference: common_pb2.ObjectRef) -> Any:
@@ -90,7 +90,7 @@ def files_in(value: object) -> Iterator[FileRef]:
 class BlobFiles:
     """The workers' `Files`: files come from and go to the agent's blob store."""
 
-    def __init__(self, fetcher: BlobFetcher, holders: Sequence[str] = ()) -> None:
+    def __init__(self, fetcher: BlobFetcher[LocalBlobs], holders: Sequence[str] = ()) -> None:
         self._fetcher = fetcher
         self._holders = holders
 

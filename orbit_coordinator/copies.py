@@ -1,43 +1,118 @@
-"""Where else in the mesh a blob may lie, and how one gets there: what lies on one machine only is lost with it.
+"""Blobs as a coordinator has them: kept here, copied to another machine before they count, read from wherever they lie.
 
-Agents keep what they made and what they are given; whoever leads finds them by what they advertise in etcd, so a new
-leader can read what the last one held. Nothing here decides what has to be copied.
+What lies on one machine only is lost with it. Agents keep what they made and what they are given, coordinators what
+they led by; who is there stands in etcd. Nothing here decides what has to be kept, or for how long.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
 
-from orbit_core.errors import OrbitError
+from orbit_core.clock import Clock
+from orbit_core.errors import BlobError, OrbitError
 from orbit_core.pb.orbit.v1 import common_pb2
+from orbit_core.plants import planted
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import BlobStore
+from orbit_core.store.blobs import BlobInfo, BlobSource, BlobStore, PeerBlobs
+from orbit_core.store.blobs.peer import Fetch
 from orbit_core.store.keys import Keys
 
 log = logging.getLogger(__name__)
 
 #: Has the machine at an address hold blobs too. BlobError where it does not take one.
 Push = Callable[[str, BlobStore, Sequence[common_pb2.BlobRef]], Awaitable[None]]
+#: Addresses of the other machines that hold blobs, best first.
+Others = Callable[[], Awaitable[Sequence[str]]]
+
+#: A second copy is tried for so long: a machine that has died stands in etcd until its lease ends.
+SECOND_COPY_S: Final = 10.0
+_AGAIN_S: Final = 0.5
 
 
-async def agent_addresses(store: Store, keys: Keys) -> list[str]:
-    """Where agents that are there now serve blobs, in the order of their names."""
-    span = keys.agents()
-    found = await store.range(span.start, span.end)
-    told = (json.loads(kv.value) for kv in found.kvs)
-    return [each["address"] for each in told if each.get("address")]
+async def other_machines(store: Store, keys: Keys, own_address: str) -> list[str]:
+    """Where others serve blobs now: coordinators, then agents, those on this very host last. StoreError."""
+    found: list[str] = []
+    for span in (keys.coordinators(), keys.agents()):
+        listed = await store.range(span.start, span.end)
+        found += [str(json.loads(kv.value).get("address", "")) for kv in listed.kvs]
+    host = own_address.rpartition(":")[0]
+    there = [address for address in dict.fromkeys(found) if address and address != own_address]
+    return sorted(there, key=lambda address: address.rpartition(":")[0] == host)
 
 
-async def second_copy(push: Push, local: BlobStore, hashes: Iterable[str], addresses: Sequence[str]) -> bool:
-    """Puts blobs that lie here on one other machine, the first that takes them; False where none does."""
-    infos = [await local.stat(sha256) for sha256 in hashes]
-    blobs = [common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes) for info in infos if info is not None]
-    for address in addresses:
+class MeshBlobs(BlobStore):
+    """`local`, with the mesh around it. `stat`, `delete` and `list` are about this machine only."""
+
+    def __init__(self, local: BlobStore, *, fetch: Fetch, push: Push, others: Others, clock: Clock) -> None:
+        self._local = local
+        self._push = push
+        self._others = others
+        self._clock = clock
+        self._hints: dict[str, Sequence[str]] = {}
+        self._peers = PeerBlobs(local, fetch, self._locate)
+
+    async def put(self, source: BlobSource, *, expected_sha256: str | None = None) -> BlobInfo:
+        """Here, and on another machine where there is one, when this returns. BlobError, StoreError."""
+        info = await self._local.put(source, expected_sha256=expected_sha256)
+        if not planted("kept-once") and await self.secure(info.sha256) is None:
+            log.warning("blob %s lies on this machine only: there is no other", info.sha256)
+        return info
+
+    async def secure(self, sha256: str, first: Sequence[str] = (), *, patience_s: float = SECOND_COPY_S) -> str | None:
+        """Sees to it that another machine has what lies here; its address. None: there is no other machine.
+
+        `first`: those that probably have it. BlobError where there are others and none takes it.
+        """
+        info = await self._local.stat(sha256)
+        if info is None:
+            raise BlobError(f"blob {sha256} does not lie here")
+        blob = common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes)
+        deadline_s = self._clock.monotonic_s() + patience_s
+        while others := await self._others():
+            for address in dict.fromkeys([*(each for each in first if each in others), *others]):
+                try:
+                    await self._push(address, self._local, [blob])
+                    return address
+                except (OrbitError, OSError) as error:
+                    log.warning("a second copy of %s is not taken by %s: %s", sha256, address, error)
+            if self._clock.monotonic_s() >= deadline_s:
+                raise BlobError(
+                    f"no other machine takes a second copy of blob {sha256}",
+                    remedy="look at the disks of the agents, and whether they can be reached from the coordinator",
+                )
+            await self._clock.sleep(_AGAIN_S)
+        return None
+
+    async def ensure(self, sha256: str, first: Sequence[str] = ()) -> BlobInfo:
+        """The blob is here when this returns. BlobError where nobody has it, StoreError where nobody can be asked."""
+        self._hints[sha256] = first
         try:
-            await push(address, local, blobs)
-            return True
-        except (OrbitError, OSError) as error:
-            log.warning("a second copy is not taken by %s: %s", address, error)
-    return not blobs
+            return await self._peers.ensure(sha256)
+        finally:
+            self._hints.pop(sha256, None)
+
+    async def others(self) -> Sequence[str]:
+        """Addresses of the other machines."""
+        return await self._others()
+
+    async def open(self, sha256: str) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._peers.open(sha256)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def stat(self, sha256: str) -> BlobInfo | None:
+        return await self._local.stat(sha256)
+
+    async def delete(self, sha256: str) -> bool:
+        return await self._local.delete(sha256)
+
+    async def list(self) -> AsyncIterator[BlobInfo]:
+        async for info in self._local.list():
+            yield info
+
+    async def _locate(self, sha256: str) -> Sequence[str]:
+        return list(dict.fromkeys([*self._hints.get(sha256, ()), *await self._others()]))

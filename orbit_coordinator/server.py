@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import grpc
@@ -12,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
 from orbit_coordinator.config import CoordinatorConfig
-from orbit_coordinator.copies import agent_addresses
+from orbit_coordinator.copies import MeshBlobs, other_machines
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService, AgentService
@@ -45,10 +46,11 @@ from orbit_core.pb.orbit.v1 import (
 from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.security.vault import Vault, load_master_key
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import LocalBlobs, PeerBlobs
+from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.keys import Keys
-from orbit_core.store.transport import SERVER_OPTIONS, fetch
+from orbit_core.store.listing import Listing
+from orbit_core.store.transport import SERVER_OPTIONS, fetch_from, push
 from satellites.catalog import InstalledCatalog
 
 _STOP_GRACE_S = 0.5
@@ -91,7 +93,10 @@ class Server:
         election = Election(
             self._store, self._keys, Candidate(self._config.id, address), ttl_s=self._config.lease_ttl_s
         )
+        where = json.dumps({"address": address}).encode()
+        listing = Listing(self._store, self._keys.coordinator(self._config.id), where)
         work = [
+            asyncio.create_task(listing.run()),
             asyncio.create_task(watch_leader(access)),
             asyncio.create_task(campaign_and_lead(access, election, self._say_serving)),
         ]
@@ -102,14 +107,20 @@ class Server:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             await election.resign()
+            await listing.withdraw()
             await server.stop(_STOP_GRACE_S)
 
     def _resources(self, address: str) -> Resources:
         config = self._config
         local = LocalBlobs(config.data / "blobs")
-        # What the last leader held is read from the agents that hold it too.
-        blobs = PeerBlobs(local, fetch, lambda sha256: agent_addresses(self._store, self._keys))
         clock = SystemClock()
+        blobs = MeshBlobs(
+            local,
+            fetch=fetch_from,
+            push=push,
+            others=lambda: other_machines(self._store, self._keys, address),
+            clock=clock,
+        )
         return Resources(
             coordinator_id=config.id,
             address=address,

@@ -9,14 +9,14 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from orbit_coordinator import assignments
 from orbit_coordinator.archive import Archive
-from orbit_coordinator.copies import Push, second_copy
+from orbit_coordinator.copies import MeshBlobs
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.presence import Presence
@@ -27,15 +27,17 @@ from orbit_coordinator.space import Space
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.streams import AgentStreams
 from orbit_coordinator.triggers import Chains, CronClock
+from orbit_coordinator.upkeep import Upkeep
 from orbit_coordinator.vault import Secrets
 from orbit_core.clock import Clock
-from orbit_core.errors import FencedError, OrbitError, SecretError, StoreError
+from orbit_core.errors import BlobError, FencedError, NotLeaderError, OrbitError, SecretError, StoreError
 from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
 from orbit_core.plants import planted
 from orbit_core.sched.commands import ArchiveRun, CollectLogs
 from orbit_core.sched.events import (
     AttemptFailed,
+    InputsLost,
     LogsBatched,
     RunArchived,
     TermBegan,
@@ -43,13 +45,13 @@ from orbit_core.sched.events import (
 from orbit_core.sched.model import AttemptKey, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import BlobStore, LocalBlobs
+from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.blobs.api import BlobDiskError
 from orbit_core.store.election import Leadership
 from orbit_core.store.journal import JournalWriter
 from orbit_core.store.keys import Keys
 from orbit_core.store.records import BATCH_ID_BYTES
 from orbit_core.store.snapshot import SnapshotWriter, reclaim
-from orbit_core.store.transport import BlobFetcher, push
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ SNAPSHOT_EVERY_RECORDS = 2_000
 #: Space is given back to etcd's file after this many snapshots.
 RECLAIM_EVERY_SNAPSHOTS = 8
 _RETRY_S = 1.0
+#: A blob that lies here is taken to lie here for so long.
+_HELD_FOR_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,8 @@ class Resources:
     keys: Keys
     #: What lies on this machine.
     local_blobs: LocalBlobs
-    #: The same, and behind it what agents hold.
-    blobs: BlobStore
+    #: The same, with the rest of the mesh around it.
+    blobs: MeshBlobs
     specs: SpecStore
     secrets: Secrets
     archive: Archive
@@ -81,7 +85,6 @@ class Resources:
     #: Draws and batch identifiers come from here; the simulation hands in a seeded one.
     rng: random.Random = field(default_factory=random.SystemRandom)
     snapshot_every_records: int = SNAPSHOT_EVERY_RECORDS
-    push: Push = push
 
 
 class Term:
@@ -120,7 +123,7 @@ class Term:
         )
         self.leader.sequence = sequence
         self.retries = Retries(self.leader, resources.archive, resources.specs)
-        self._fetcher = BlobFetcher(resources.local_blobs, lambda: None)
+        self._upkeep = Upkeep(state, resources.blobs, resources.clock)
         self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
         self._chains = Chains(self.leader, resources.specs, resources.archive, resources.blobs)
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
@@ -130,7 +133,8 @@ class Term:
         self._snapshots_written = 0
         self._snapshot_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held: set[str] = set()  # blobs that are known to lie here
+        #: Blobs that are known to lie here, and until when that is taken for granted.
+        self._held_until_s: dict[str, float] = {}
 
     @classmethod
     async def begin(cls, resources: Resources, leadership: Leadership) -> Term:
@@ -160,6 +164,7 @@ class Term:
                 ("presence", self._presence.run()),
                 ("cron", self._insist(self._cron.run)),
                 ("space", self._insist(self._space.run)),
+                ("upkeep", self._insist(self._upkeep.run)),
                 ("logs", self.resources.logs.forward(self._forward)),
                 ("lease", self._lost()),
             )
@@ -183,12 +188,12 @@ class Term:
         await self.leadership.lost.wait()
         log.warning("the lead of epoch %d is lost", self.leadership.epoch)
 
-    async def _insist(self, work: Any) -> None:
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Runs work that only needs the store now and then; the store's absence is not the end of the term."""
         while True:
             try:
-                await work()
-            except FencedError:
+                return await work()
+            except (FencedError, NotLeaderError):
                 raise
             except OrbitError as error:
                 log.warning("%s; trying again", error)
@@ -240,24 +245,36 @@ class Term:
             holders=[self.resources.address],
             allow_private_addresses=self.resources.allow_private_addresses,
         )
-        await self._have(assignment)
+        missing, gone = await self._missing(assignment)
+        if missing:
+            await self._tell_missing(InputsLost(key, agent_id or "", tuple(missing), gone))
+            return None
         return assignment
 
-    def _agent_addresses(self) -> list[str]:
-        """Where the agents that are attached serve blobs."""
-        return [stream.advertisement.address for stream in self.streams.streams.values()]
-
-    async def _have(self, assignment: agents_pb2.Assignment) -> None:
-        """Fetches the blobs that an assignment names: those of an earlier term may lie with agents only."""
+    async def _missing(self, assignment: agents_pb2.Assignment) -> tuple[list[str], bool]:
+        """Blobs that an assignment names and that cannot be had here, and whether that is their own fault."""
+        missing: list[str] = []
+        gone = True
+        now_s = self.resources.clock.monotonic_s()
         for sha256 in assignments.blobs_of(assignment):
-            if sha256 in self._held:
+            if self._held_until_s.get(sha256, 0.0) > now_s:
                 continue
             try:
-                await self._fetcher.ensure(sha256, self._agent_addresses())
+                await self.resources.blobs.ensure(sha256)
             except OrbitError as error:
-                log.warning("an input is not to be had: %s", error)  # the attempt says so, and is tried again
-                continue
-            self._held.add(sha256)
+                log.warning("an input of %s cannot be had: %s", assignment.key.invocation_id, error)
+                missing.append(sha256)
+                gone = gone and isinstance(error, BlobError) and not isinstance(error, BlobDiskError)
+            else:
+                self._held_until_s[sha256] = now_s + _HELD_FOR_S
+        return missing, gone
+
+    async def _tell_missing(self, event: InputsLost) -> None:
+        await self.leader.tell(event)
+        found = self.state.invocation(event.key.run_id, event.key.invocation_id)
+        failure = found[1].failure if found is not None and found[1].ended else None
+        if failure is not None:
+            log.error("%s of %s failed: %s", event.key.invocation_id, event.key.run_id, failure.message)
 
     def _fail_before_dispatch(self, key: AttemptKey, agent_id: str, error: SecretError) -> None:
         failure = Failure(error.code, str(error), retryable=False)
@@ -266,7 +283,7 @@ class Term:
     async def _keep_blobs(self, blobs: Sequence[common_pb2.BlobRef], address: str) -> str | None:
         for blob in blobs:
             try:
-                await self._fetcher.ensure(blob.sha256, [address])
+                await self.resources.blobs.ensure(blob.sha256, [address])
             except OrbitError as error:
                 return str(error)
         return None
@@ -306,7 +323,7 @@ class Term:
         return all(plan.section != "logs" for plan in workflow.steps if plan.identifier == step)
 
     def _forward(self, run_id: str, records: list[dict[str, Any]], final: bool) -> None:
-        self._spawn(self._forward_batch(run_id, records, final))
+        self._spawn(self._insist(partial(self._forward_batch, run_id, records, final)))
 
     async def _forward_batch(self, run_id: str, records: list[dict[str, Any]], final: bool) -> None:
         outputs = Outputs()
@@ -336,7 +353,6 @@ class Term:
             try:
                 logs = await asyncio.to_thread(self.resources.logs.content, run_id)
                 await self.resources.archive.write(run, self.state.workflow(run), logs, self.leadership)
-                await self._copy_archived(run_id)
                 await self._chains.fire(run)  # while the state still holds it: the next leader does it again
                 break
             except FencedError:
@@ -345,14 +361,6 @@ class Term:
                 log.warning("run %s cannot be archived yet: %s", run_id, error)
                 await self.resources.clock.sleep(_RETRY_S)
         await self.leader.tell(RunArchived(run_id))
-
-    async def _copy_archived(self, run_id: str) -> None:
-        """The record of an ended run outlives this machine, where there is another one."""
-        resources = self.resources
-        archived = await resources.archive.get(run_id)
-        hashes = filter(None, (archived.record_sha256, archived.logs_sha256))
-        if not await second_copy(resources.push, resources.local_blobs, hashes, self._agent_addresses()):
-            log.warning("the record of %s lies on one machine only", run_id)
 
     # Snapshots.
 

@@ -12,13 +12,11 @@ from typing import Any
 
 import grpc
 
-from orbit_coordinator.copies import agent_addresses, second_copy
 from orbit_coordinator.services.access import Access
-from orbit_core.errors import BlobError
 from orbit_core.pb.orbit.v1 import blobs_pb2
 from orbit_core.store.blobs import BlobMissingError
 from orbit_core.store.blobs.api import check_name
-from orbit_core.store.transport import BlobService
+from orbit_core.store.transport import HERE_ONLY, BlobService
 
 
 class CoordinatorBlobs(BlobService):
@@ -31,6 +29,10 @@ class CoordinatorBlobs(BlobService):
     async def GetBlob(
         self, request: blobs_pb2.GetBlobRequest, context: Any
     ) -> AsyncIterator[blobs_pb2.GetBlobResponse]:
+        if HERE_ONLY in context.invocation_metadata():
+            async for response in super().GetBlob(request, context):
+                yield response
+            return
         try:
             async with aclosing(self._access.resources.blobs.open(check_name(request.sha256))) as chunks:
                 async for chunk in chunks:
@@ -41,7 +43,4 @@ class CoordinatorBlobs(BlobService):
     async def _keep(self, sha256: str) -> None:
         """A second copy, where there is an agent to hold it. A follower's disk is none of the two."""
         self._access.leading()
-        resources = self._access.resources
-        addresses = await agent_addresses(resources.store, resources.keys)
-        if addresses and not await second_copy(resources.push, resources.local_blobs, [sha256], addresses):
-            raise BlobError(f"no agent takes a second copy of blob {sha256}", remedy="try again when agents have room")
+        await self._access.resources.blobs.secure(sha256)

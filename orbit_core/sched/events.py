@@ -229,11 +229,12 @@ class AttemptReturned:
 
 @dataclass(frozen=True, slots=True)
 class InputsLost:
-    """Pages that an attempt needs cannot be had from any machine, so it was not sent."""
+    """Pages that an attempt needs cannot be had, so it was not sent. `gone`: not from any machine that is there."""
 
     key: AttemptKey
     agent_id: str
     sha256: tuple[str, ...]
+    gone: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,20 @@ Bytes are verified by whoever stores them (`BlobStore.put` with the expected has
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 
+from orbit_core.clock import Clock, SystemClock
 from orbit_core.errors import BlobError, InvalidRequestError
 from orbit_core.limits import GRPC_MESSAGE_MAX_BYTES
 from orbit_core.pb.orbit.v1 import blobs_pb2, blobs_pb2_grpc, common_pb2
-from orbit_core.store.blobs import BlobInfo, BlobMissingError, BlobStore, LocalBlobs, PeerBlobs
+from orbit_core.store.blobs import BlobInfo, BlobMissingError, BlobStore, PeerBlobs
 from orbit_core.store.blobs.api import check_name
+from orbit_core.store.blobs.peer import Fetch
 
 #: How every gRPC server of Orbit is set up: pings that notice a half-dead connection, and a limit on messages.
 SERVER_OPTIONS: Final[list[tuple[str, Any]]] = [
@@ -37,10 +38,13 @@ _CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
 ]
 CONNECT_S: Final = 5.0
 TRANSFER_S: Final = 600.0
+#: Request metadata: only what lies on the very machine that is asked. Coordinators ask one another so, not in circles.
+HERE_ONLY: Final = ("orbit-blobs", "here")
 _HINTS_KEPT: Final = 10_000
 _AGAIN_S: Final = 0.5
 
 T = TypeVar("T")
+Local = TypeVar("Local", bound=BlobStore)
 
 
 class BlobService(blobs_pb2_grpc.BlobServiceServicer):
@@ -88,14 +92,64 @@ class BlobService(blobs_pb2_grpc.BlobServiceServicer):
         )
 
 
-class BlobFetcher:
+async def patiently(attempt: Callable[[], Awaitable[T]], patience_s: float, clock: Clock | None = None) -> T:
+    """What `attempt` gives; a BlobError is raised only when it comes again after `patience_s`."""
+    clock = clock or SystemClock()
+    deadline_s = clock.monotonic_s() + patience_s
+    while True:
+        try:
+            return await attempt()
+        except BlobError:
+            if clock.monotonic_s() >= deadline_s:
+                raise
+        await clock.sleep(_AGAIN_S)
+
+
+async def fetch_from(address: str, sha256: str) -> AsyncIterator[bytes]:
+    """As `fetch`, of what lies on that very machine."""
+    async with aclosing(fetch(address, sha256, metadata=(HERE_ONLY,))) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def fetch(
+    address: str, sha256: str, *, metadata: tuple[tuple[str, str], ...] = ()
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a blob from the machine at `address`. BlobError where it cannot be had there."""
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+        stub = blobs_pb2_grpc.BlobServiceStub(channel)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await channel.channel_ready()
+            async for response in stub.GetBlob(
+                blobs_pb2.GetBlobRequest(sha256=sha256), timeout=TRANSFER_S, metadata=metadata
+            ):
+                yield response.chunk
+        except TimeoutError as error:
+            raise BlobError(f"{address} does not answer") from error
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise BlobMissingError(f"{address} does not have blob {sha256}") from error
+            raise BlobError(f"{address} does not give blob {sha256}: {error.details()}") from error
+
+
+class BlobFetcher(Generic[Local]):
     """Has blobs here, from wherever they are: this machine, the holders that were named, the leader.
 
     `patience_s`: how long a blob that cannot be had is asked for again, so that a change of leader is a pause.
     """
 
-    def __init__(self, local: LocalBlobs, leader: Callable[[], str | None], *, patience_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        local: Local,
+        leader: Callable[[], str | None],
+        *,
+        patience_s: float = 0.0,
+        fetch: Fetch = fetch,
+        clock: Clock | None = None,
+    ) -> None:
         self.local = local
+        self._clock = clock or SystemClock()
         self._leader = leader
         self._patience_s = patience_s
         self._hints: OrderedDict[str, tuple[str, ...]] = OrderedDict()
@@ -106,40 +160,11 @@ class BlobFetcher:
         self._hints[sha256] = tuple(holders)
         if len(self._hints) > _HINTS_KEPT:
             self._hints.popitem(last=False)
-        return await patiently(lambda: self._peers.ensure(sha256), self._patience_s)
+        return await patiently(lambda: self._peers.ensure(sha256), self._patience_s, self._clock)
 
     async def _locate(self, sha256: str) -> Sequence[str]:
         leader = self._leader()
         return tuple(dict.fromkeys([*self._hints.get(sha256, ()), *([leader] if leader else [])]))
-
-
-async def patiently(attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
-    """What `attempt` gives; a BlobError is raised only when it comes again after `patience_s`."""
-    deadline_s = time.monotonic() + patience_s
-    while True:
-        try:
-            return await attempt()
-        except BlobError:
-            if time.monotonic() >= deadline_s:
-                raise
-        await asyncio.sleep(_AGAIN_S)
-
-
-async def fetch(address: str, sha256: str) -> AsyncIterator[bytes]:
-    """The chunks of a blob from the machine at `address`. BlobError where it cannot be had there."""
-    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
-        stub = blobs_pb2_grpc.BlobServiceStub(channel)
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await channel.channel_ready()
-            async for response in stub.GetBlob(blobs_pb2.GetBlobRequest(sha256=sha256), timeout=TRANSFER_S):
-                yield response.chunk
-        except TimeoutError as error:
-            raise BlobError(f"{address} does not answer") from error
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise BlobMissingError(f"{address} does not have blob {sha256}") from error
-            raise BlobError(f"{address} does not give blob {sha256}: {error.details()}") from error
 
 
 async def push(address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:

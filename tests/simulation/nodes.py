@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from orbit_agent.link import LeaderFinder, Link
 from orbit_agent.outbox import Outbox
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
-from orbit_coordinator.copies import agent_addresses
+from orbit_coordinator.copies import MeshBlobs, other_machines
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService
@@ -25,9 +26,10 @@ from orbit_coordinator.term import Resources
 from orbit_core.errors import BlobError
 from orbit_core.limits import GIB
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
-from orbit_core.store.blobs import BlobStore, PeerBlobs, read_blob
+from orbit_core.store.blobs import BlobStore, read_blob
 from orbit_core.store.blobs.memory import MemoryBlobs
 from orbit_core.store.election import Candidate, Election
+from orbit_core.store.listing import Listing
 from tests.simulation.virtual import NodeClock, Process
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Node:
         self.process.alive = False
         self.dead_for_good = False
         self.starts = 0
+        self.blobs = MemoryBlobs()
 
     @property
     def up(self) -> bool:
@@ -72,6 +75,29 @@ class Node:
             self.process.alive = False
             self.world.network.ended(self.process, silent=silent)
 
+    # Blobs, from and to other machines.
+
+    async def push(self, address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:
+        node = await self._peer(address)
+        for blob in blobs:
+            node.blobs.contents[blob.sha256] = await read_blob(local, blob.sha256)
+        await self._peer(address)  # the answer has to come back
+
+    async def fetch(self, address: str, sha256: str) -> AsyncIterator[bytes]:
+        node = await self._peer(address)
+        async for chunk in node.blobs.open(sha256):
+            yield chunk
+
+    async def _peer(self, address: str) -> Node:
+        network = self.world.network
+        await self.clock.sleep(network.latency_s())
+        node = self.world.nodes.get(address.partition(":")[0])
+        reached = node is not None and network.reaches(self.name, node.name) and network.reaches(node.name, self.name)
+        if node is not None and reached and node.up and not node.process.paused:
+            return node
+        await self.clock.sleep(1.0)
+        raise BlobError(f"{address} does not answer")
+
     def spawn(self, work: Any) -> asyncio.Task[Any]:
         """A task that should end only with its process."""
         task = self.world.spawn(self.process, work)
@@ -89,19 +115,25 @@ class Coordinator(Node):
     def __init__(self, world: World, name: str, skew_ms: int) -> None:
         super().__init__(world, name, skew_ms)
         self.address = f"{name}:1"
-        self.blobs = MemoryBlobs()
         self.access: Access | None = None
 
     def begin(self) -> None:
         world = self.world
         store = world.client(self)
+        blobs = MeshBlobs(
+            self.blobs,
+            fetch=self.fetch,
+            push=self.push,
+            others=lambda: other_machines(store, world.keys, self.address),
+            clock=self.clock,
+        )
         resources = Resources(
             coordinator_id=self.name,
             address=self.address,
             store=store,
             keys=world.keys,
             local_blobs=self.blobs,  # type: ignore[arg-type]
-            blobs=(blobs := PeerBlobs(self.blobs, self._fetch, lambda sha256: agent_addresses(store, world.keys))),
+            blobs=blobs,
             specs=SpecStore(store, world.keys),
             secrets=_NoSecrets(),  # type: ignore[arg-type]
             archive=Archive(store, world.keys, blobs),
@@ -110,12 +142,13 @@ class Coordinator(Node):
             allow_private_addresses=True,
             rng=self.rng,
             snapshot_every_records=SNAPSHOT_EVERY_RECORDS,
-            push=self._push,
         )
         access = self.access = Access(resources)
         election = Election(store, world.keys, Candidate(self.name, self.address))
         self.links = AgentLinkService(access)
         self.runs = RunService(access)
+        where = json.dumps({"address": self.address}).encode()
+        self.spawn(Listing(store, world.keys.coordinator(self.name), where).run())
         self.spawn(watch_leader(access))
         self.spawn(campaign_and_lead(access, election, self._say_serving))
 
@@ -125,23 +158,6 @@ class Coordinator(Node):
             term = access.term
             self.world.say(f"{self.name} leads as epoch {term.leadership.epoch} after record {term.leader.sequence}")
             self.world.judge.leads(self.name, term.state, term.leader.sequence)
-
-    def _holder(self, address: str) -> Agent:
-        agent = self.world.agents.get(address.partition(":")[0])
-        if agent is None or not agent.up or not self.world.network.reaches(self.name, agent.name):
-            raise BlobError(f"{address} does not answer")
-        return agent
-
-    async def _push(self, address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:
-        await self.clock.sleep(self.world.network.latency_s())
-        agent = self._holder(address)
-        for blob in blobs:
-            agent.blobs.contents[blob.sha256] = await read_blob(local, blob.sha256)
-
-    async def _fetch(self, address: str, sha256: str) -> AsyncIterator[bytes]:
-        await self.clock.sleep(self.world.network.latency_s())
-        async for chunk in self._holder(address).blobs.open(sha256):
-            yield chunk
 
     def serve(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         return self.links.Attach(requests, None)
@@ -171,7 +187,6 @@ class Agent(Node):
 
     def __init__(self, world: World, name: str, skew_ms: int) -> None:
         super().__init__(world, name, skew_ms)
-        self.blobs = MemoryBlobs()
         self.disk_full = False
         self.not_kept: set[tuple[str, int]] = set()
         self.attempts: Attempts | None = None

@@ -24,20 +24,18 @@ def inputs_lost(state: MeshState, event: InputsLost) -> list[Command]:
     if run is None or invocation is None:
         return []
     release(state, invocation)
-    return _wait_for_inputs(state, run, invocation, event.sha256)
-
-
-def _wait_for_inputs(state: MeshState, run: Run, invocation: Invocation, sha256: tuple[str, ...]) -> list[Command]:
-    """The attempt could not have its inputs. Machines come back; after a while they are taken for gone.
-
-    `sha256`: the pages that are missing, at least one.
-    """
-    invocation.missing_since_ms = invocation.missing_since_ms or state.now_ms
-    waited_ms = state.now_ms - invocation.missing_since_ms
+    if event.gone:
+        invocation.missing_since_ms = invocation.missing_since_ms or state.now_ms
+    waited_ms = state.now_ms - (invocation.missing_since_ms or state.now_ms)
+    # Machines come back; after a while they are taken for gone.
     if waited_ms < DATA_LOST_AFTER_MS and not planted("lost-at-once"):
         invocation.not_before_ms = state.now_ms + MISSING_INPUTS_RETRY_MS
         move(state, run, invocation, Status.WAITING, "its inputs cannot be had just now")
         return [RunChanged(run.id)]
+    return _make_or_fail(state, run, invocation, event.sha256)
+
+
+def _make_or_fail(state: MeshState, run: Run, invocation: Invocation, sha256: tuple[str, ...]) -> list[Command]:
     makers = [(name, lineage.maker_of(state, run, name)) for name in sha256]
     lost = [name for name, maker in makers if maker is None]
     if planted("lost-not-made-again"):

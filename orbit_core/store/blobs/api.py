@@ -26,6 +26,12 @@ class BlobMissingError(BlobError):
     code = "blob-missing"
 
 
+class BlobDiskError(BlobError):
+    """This machine's disk does not take or give a blob: no other copy helps, only room does."""
+
+    code = "blob-disk"
+
+
 class BlobDamagedError(BlobError):
     """A blob's bytes are not what its name says."""
 

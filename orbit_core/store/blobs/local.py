@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
-from orbit_core.errors import BlobError
 from orbit_core.limits import BLOB_CHUNK_BYTES
 from orbit_core.store.blobs.api import (
     BlobDamagedError,
+    BlobDiskError,
     BlobInfo,
     BlobSource,
     BlobStore,
@@ -81,7 +81,7 @@ class LocalBlobs(BlobStore):
         except FileNotFoundError:
             raise missing(sha256) from None
         except OSError as error:
-            raise BlobError(f"blob {sha256} cannot be read from {path}: {error.strerror}") from error
+            raise BlobDiskError(f"blob {sha256} cannot be read from {path}: {error.strerror}") from error
         except BlobDamagedError:
             await self._give_up(sha256)
             raise
@@ -112,7 +112,7 @@ class LocalBlobs(BlobStore):
         try:
             return await asyncio.to_thread(work, *args, **kwargs)
         except OSError as error:
-            raise BlobError(
+            raise BlobDiskError(
                 f"a blob cannot be stored under {self._root}: {error.strerror or error}",
                 remedy="check the free space and the permissions of that disk",
             ) from error

@@ -12,7 +12,15 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from orbit_core.errors import BlobError, OrbitError
-from orbit_core.store.blobs.api import BlobDamagedError, BlobInfo, BlobMissingError, BlobSource, BlobStore, check_name
+from orbit_core.store.blobs.api import (
+    BlobDamagedError,
+    BlobDiskError,
+    BlobInfo,
+    BlobMissingError,
+    BlobSource,
+    BlobStore,
+    check_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +79,8 @@ class PeerBlobs(BlobStore):
         for address in await self._locate(sha256):
             try:
                 return await self._local.put(self._fetch(address, sha256), expected_sha256=sha256)
+            except BlobDiskError:
+                raise
             except (OrbitError, OSError) as error:
                 logger.warning("blob %s could not be had from %s: %s", sha256, address, error)
                 failures.append(f"{address}: {error}")
