@@ -20,8 +20,10 @@ from rich.console import Console
 from rich.text import Text
 
 from orbit_core.client import OrbitClient, Run, context_file, orbit_home
+from orbit_core.errors import ModelError
 from tui.cli import live
 from tui.cli.session import now_ms
+from tui.cli.sources import full_source, is_name
 from tui.cli.words import money, plural
 from tui.demo.closing import closing, took
 from tui.demo.job import EXTRACT_STEP, LIST_STEP, Bucket, Credentials, Job, cluster_file, make_job
@@ -32,13 +34,20 @@ from tui.mesh import AgentPlan, Child, ChildEnded, LocalMesh
 AGENTS: Final = (
     AgentPlan(id="spare-spot", price_usd_per_hour=0.04, price_kind="spot", cpus=1, memory="2GiB"),
     AgentPlan(id="office-pc", price_usd_per_hour=0.09, price_kind="owned", cpus=2, memory="4GiB"),
-    AgentPlan(id="cloud-vm", price_usd_per_hour=0.34, price_kind="on-demand", cpus=4, memory="8GiB"),
+    AgentPlan(
+        id="cloud-vm", price_usd_per_hour=0.34, price_kind="on-demand", cpus=4, memory="8GiB", labels={"size": "large"}
+    ),
 )
+#: A model of one's own: its name here, and where it is kept. One agent fetches and loads it, not all three of them.
+OWN_MODEL: Final = "demo-model"
+OWN_MODEL_LABELS: Final = {"size": "large"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`documents` includes the damaged one. `keep`: leave the mesh running at the end, until Ctrl-C."""
+    """`documents` includes the damaged one. `model`: a name that ships with Orbit, or a source of models. `keep`:
+    leave the mesh running at the end, until Ctrl-C.
+    """
 
     documents: int = 24
     model: str = "orbit-demo"
@@ -99,7 +108,8 @@ class Demonstration:
             await asyncio.to_thread(bucket.fill, job.files)
         try:
             async with OrbitClient(mesh.addresses) as client:
-                run = await self._run(client, outside, state)
+                model = await self._model(client)
+                run = await self._run(client, outside, state, model)
                 self._say("  while it runs: kill -9 any of these processes, and see that nothing is lost")
                 run = await live.follow(client.watch(run.run_id), self.err, plain=self.options.plain, now_ms=now_ms)
                 found = await _read(client, run, job)
@@ -117,12 +127,27 @@ class Demonstration:
         if self.options.keep:
             await self._keep(mesh)
 
-    async def _run(self, client: OrbitClient, outside: Child, state: State) -> Run:
+    async def _model(self, client: OrbitClient) -> str:
+        """The name of the model that reads the reports; a repository or a folder is registered and fetched first."""
+        if is_name(self.options.model):
+            return self.options.model
+        source = full_source(self.options.model)
+        with self._doing(f"{source} fetched as {OWN_MODEL}"):
+            await client.add_model(OWN_MODEL, source, labels=OWN_MODEL_LABELS)
+            pull = await client.pull_model(OWN_MODEL)
+            failures: dict[str, str] = {}
+            async for model in client.watch_pull(pull):
+                failures = pull.failures(model)
+        if failures:
+            raise ModelError(f"{source} cannot be used: {'; '.join(failures.values())}")
+        return OWN_MODEL
+
+    async def _run(self, client: OrbitClient, outside: Child, state: State, model: str) -> Run:
         with self._doing("the cluster file submitted, and a run of it started"):
             content = cluster_file(
                 s3=state.s3,
                 receivers=f"http://{outside.address}",
-                model=self.options.model,
+                model=model,
                 credentials=self._credentials,
             )
             submission = await client.submit(content, file_name="cluster.yml")

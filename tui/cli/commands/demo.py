@@ -14,7 +14,12 @@ from tui.mesh.signals import until_signalled
 
 @click.command()
 @click.option("--documents", type=click.IntRange(min=2, max=1_000), default=24, show_default=True)
-@click.option("--model", default="orbit-demo", show_default=True, help="The language model that reads the reports.")
+@click.option(
+    "--model",
+    default="orbit-demo",
+    show_default=True,
+    help="Reads the reports: a name, a Hugging Face repository (ONNX in genai's layout), or a folder.",
+)
 @click.option("--keep", is_flag=True, help="Leave the mesh running at the end, until Ctrl-C.")
 @click.option("--plain", is_flag=True, help="Lines instead of moving bars.")
 def demo(documents: int, model: str, keep: bool, plain: bool) -> None:

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from orbit_core.client import Model, ModelOnAgent, Pull
 from orbit_core.errors import InvalidRequestError
-from orbit_core.store.models import SOURCE_FORMS, check_name, check_source
+from orbit_core.store.models import check_name
 from tui.cli import listing
 from tui.cli.exits import Exit, Quit
 from tui.cli.output import emit
 from tui.cli.session import Session, confirm, mesh_command, output_options
+from tui.cli.sources import full_source
 from tui.cli.words import size
 from tui.export import exporting
 
-_KINDS = ("folder:", "s3://", "hf:", "package:")
 _STYLES = {"warm": "green", "cached": "cyan", "fetching": "yellow", "cold": "dim"}
 
 
@@ -122,26 +122,6 @@ def export(model: str, out: Path, task: str, precision: str, device: str, revisi
     done = exporting.export(wanted, python=python, note=session.note)
     session.out.print(f"{done.folder}: {done.task}, {size(done.size_bytes)}", markup=False, soft_wrap=True)
     session.note(f"orbit models add NAME folder:{done.folder}  makes it known to the mesh")
-
-
-def full_source(source: str, revision: str = "") -> str:
-    """A source as the mesh writes it: `owner/name` is a repository, a path that is there a folder of this machine."""
-    if not source.startswith(_KINDS):
-        path = Path(source).expanduser()
-        if path.is_dir() or source.startswith((".", "/", "~")):
-            source = f"folder:{path.absolute()}"
-        elif source.count("/") >= 1:
-            source = f"hf:{source}"
-        else:
-            raise InvalidRequestError(f"{source!r} names no source of models, and no folder", remedy=SOURCE_FORMS)
-    if revision:
-        if not source.startswith("hf:") or "@" in source:
-            raise InvalidRequestError("--revision is for a Hugging Face repository that names none itself")
-        source = f"{source}@{revision}"
-    if source.startswith("folder:"):
-        source = f"folder:{Path(source.removeprefix('folder:')).expanduser().absolute()}"
-    check_source(source)
-    return source
 
 
 def table(found: Sequence[Model]) -> RenderableType:
