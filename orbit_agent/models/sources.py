@@ -141,7 +141,9 @@ class HuggingFaceSource:
                 self.repository, revision=self.revision or None, files_metadata=True
             )
         except Exception as error:  # its own errors, those of its transport, and of the network below
-            raise ModelSourceError(f"Hugging Face repository {self.repository} cannot be listed: {error}") from error
+            raise ModelSourceError(
+                f"Hugging Face repository {self.repository} cannot be listed: {_said(error)}"
+            ) from error
         start = f"{self.folder}/" if self.folder else ""
         files = [
             RemoteFile(sibling.rfilename[len(start) :], sibling.size or 0)
@@ -164,7 +166,7 @@ class HuggingFaceSource:
                 )
                 shutil.move(fetched, destination)
             except Exception as error:  # as above
-                raise ModelSourceError(f"{file.path} of {self.repository} cannot be fetched: {error}") from error
+                raise ModelSourceError(f"{file.path} of {self.repository} cannot be fetched: {_said(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,12 @@ def parse_source(text: str) -> Source:
             return HuggingFaceSource(f"{owner}/{name}", revision, "/".join(folder))
         case _:
             return PackagedSource(rest)
+
+
+def _said(error: Exception) -> str:
+    """What the hub's client says, in one line: it adds advice that is not about this program."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def _wanted(path: str) -> bool:
