@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orbit_core.sched._plan import greedy, linear
 from orbit_core.sched._plan.observe import Demand, demand_of, demands, observe
@@ -106,7 +106,7 @@ class Planner:
     def plan(self, state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Plan:
         """The plan from `now_ms` on. `attempts`: how many more each agent takes at once now; None: any number."""
         picture = observe(state, demands(state), now_ms, attempts, self._first_slice_ms)
-        return _plan(picture, now_ms, solve(picture, self._time_limit_s))
+        return make_plan(picture, now_ms, solve(picture, self._time_limit_s))
 
     def forecasts(self, state: MeshState, plan: Plan) -> list[tuple[str, bool]]:
         """Runs of which this plan makes it sure that they will be late, or will not any more."""
@@ -137,7 +137,8 @@ def _has_choice(work: WorkClass) -> bool:
     return len(costs) > 1 and max(costs) > min(costs) * NEARLY
 
 
-def _plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:
+def make_plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:
+    """What the schedule says of now, in whole attempts."""
     quotas: dict[tuple[int, int], float] = {}
     turns: dict[tuple[int, int], int] = {}
     first: dict[int, int] = {}
@@ -148,18 +149,30 @@ def _plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:
         turns[key] = min(each.at, turns.get(key, _NEVER))
         first[each.pool] = min(each.at, first.get(each.pool, _NEVER))
     parents = {parent for work in picture.classes for parent, _ in work.after}
-    # What is cut into pieces is rounded up: half an attempt that has to start now is one that has to. Of what brings
-    # forth other work the smallest piece counts, since none of that can begin before the whole has ended.
-    whole = {key: int(amount + (0.999 if key[0] in parents else 0.95)) for key, amount in quotas.items()}
-    overdue = {number: math.ceil(amount - 0.05) for number, amount in schedule.late.items()}
-    late = tuple(_late_runs(picture, schedule))
+    # Pieces are rounded: what is left over comes up again in the next plan. Of what brings forth other work the
+    # smallest piece counts, since none of that can begin before the whole has ended.
+    whole = {key: int(amount + (0.999 if key[0] in parents else 0.5)) for key, amount in quotas.items()}
+    overdue = {number: math.ceil(amount - 0.5) for number, amount in schedule.late.items()}
+    late = tuple(_late_runs(picture, _surely_late(picture, schedule)))
     return Plan(now_ms, picture, schedule, whole, overdue, turns, first, late)
 
 
-def _late_runs(picture: Picture, schedule: Schedule) -> Iterable[str]:
+def _surely_late(picture: Picture, schedule: Schedule) -> Mapping[int, float]:
+    """What is late also where nothing is kept free for the slowest attempts: doubt makes haste, but is no forecast."""
+    if not schedule.late:
+        return {}
+    classes = [
+        replace(work, options={pool: replace(option, reserve_ms=0.0) for pool, option in work.options.items()})
+        for work in picture.classes
+    ]
+    late = greedy.schedule(replace(picture, classes=tuple(classes))).late
+    return {number: min(amount, late[number]) for number, amount in schedule.late.items() if number in late}
+
+
+def _late_runs(picture: Picture, late: Mapping[int, float]) -> Iterable[str]:
     """The runs whose work does not fit: those with the last deadlines of each class, as many as it takes."""
     found: dict[str, None] = {}
-    for number, amount in schedule.late.items():
+    for number, amount in late.items():
         work = picture.classes[number]
         share = amount / work.amount
         many = min(len(work.runs), int(share * len(work.runs) + 0.999)) if share > 0.02 else 0

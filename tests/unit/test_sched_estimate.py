@@ -46,3 +46,26 @@ def test_what_was_learnt_survives_a_snapshot():
     again = codec.decode_mesh(codec.encode_mesh(state))
     assert again.estimates == state.estimates
     assert estimate.fan_out(again.estimates, "test/flow", STEP) == 7
+
+
+def test_scatter_is_told_by_all_hardware_together_and_the_tail_is_never_below_what_was_seen():
+    known = estimate.Estimates()
+    assert abs(estimate.log_spread(known, STEP, ["cpu"]) - estimate.PRIOR_LOG_SPREAD) < 1e-9
+    for number in range(40):
+        estimate.learn_result(known, STEP, "old", 10_000 if number % 2 else 20_000, 0, 0)
+        estimate.learn_result(known, STEP, "new", 1_000 if number % 2 else 2_000, 0, 0)
+    spread = estimate.log_spread(known, STEP, ["old", "new", "unseen"])
+    assert 0.33 < spread < 0.37, "a factor of two between the halves of each, whatever lies between the two kinds"
+    tails = [estimate.tail_ms(known, STEP, "old", spread, odds) for odds in (0.5, 0.05, 0.01, 0.001)]
+    assert tails == sorted(tails)
+    assert tails[1] >= 20_000
+    assert estimate.tail_ms(known, STEP, "new", spread, 0.01) < tails[2] / 5
+
+
+def test_what_has_run_for_long_is_expected_to_run_on_for_a_while():
+    known = estimate.estimate(estimate.Estimates(), STEP, "cpu")
+    left = [estimate.left_ms(known, 0.3, ran_ms) for ran_ms in (0, 2_000, 8_000, 10_000, 20_000, 200_000)]
+    assert abs(left[0] - known.mean_ms) < 1
+    assert left[0] > left[1] > left[2] > left[3] > 0
+    assert 0 < left[4] < 10_000
+    assert left[5] > left[4], "a time that nothing explains says little about its end"

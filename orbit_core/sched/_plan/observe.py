@@ -23,7 +23,7 @@ from orbit_core.sched.workflow import StepPlan, Workflow
 #: The first slice where nobody says another: what starts in it starts now.
 FIRST_SLICE_MS = 2_000.0
 _SLICES = 9
-_OWN_BOUNDS = 8
+_OWN_BOUNDS = 5
 #: The odds that are taken of an attempt, or of any that start together, running over its deadline.
 _RISK = 0.01
 _CLASSES_MOST = 64
