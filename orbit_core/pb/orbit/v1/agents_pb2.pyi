@@ -189,7 +189,7 @@ class GetMeshRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetMeshResponse(_message.Message):
-    __slots__ = ("coordinator_id", "leader_id", "leader_address", "epoch", "is_leader", "version", "runs_live", "journal_sequence", "blob_copies")
+    __slots__ = ("coordinator_id", "leader_id", "leader_address", "epoch", "is_leader", "version", "runs_live", "journal_sequence", "blob_copies", "http_address")
     COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,7 @@ class GetMeshResponse(_message.Message):
     RUNS_LIVE_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     BLOB_COPIES_FIELD_NUMBER: _ClassVar[int]
+    HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     coordinator_id: str
     leader_id: str
     leader_address: str
@@ -208,7 +209,8 @@ class GetMeshResponse(_message.Message):
     runs_live: int
     journal_sequence: int
     blob_copies: int
-    def __init__(self, coordinator_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., epoch: _Optional[int] = ..., is_leader: bool = ..., version: _Optional[str] = ..., runs_live: _Optional[int] = ..., journal_sequence: _Optional[int] = ..., blob_copies: _Optional[int] = ...) -> None: ...
+    http_address: str
+    def __init__(self, coordinator_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., epoch: _Optional[int] = ..., is_leader: bool = ..., version: _Optional[str] = ..., runs_live: _Optional[int] = ..., journal_sequence: _Optional[int] = ..., blob_copies: _Optional[int] = ..., http_address: _Optional[str] = ...) -> None: ...
 
 class AttachRequest(_message.Message):
     __slots__ = ("events",)
