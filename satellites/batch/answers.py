@@ -52,7 +52,7 @@ class BatchAnswersConfig(SatelliteConfig):
 
 
 class BatchAnswersInput(SatelliteInput):
-    page: int = Field(ge=0)
+    page: int = Field(ge=0, description="Its number.")
     file: dict[str, Any] = Field(description="The page, as `batch-pages` gives it.")
 
     @field_validator("file")

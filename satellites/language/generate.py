@@ -36,9 +36,9 @@ class GenerationConfig(SatelliteConfig):
     system: str | None = Field(default=None, description="Goes before the prompt, as the system's message.")
     temperature: float = Field(default=0.0, ge=0, le=2, description="0: always the most likely token.")
     max_tokens: int = Field(default=1_024, ge=1, le=1_000_000, description="Of the answer.")
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0, description="0: all.")
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Draw from the likeliest tokens of that mass.")
+    top_k: int = Field(default=0, ge=0, description="Draw from that many of the likeliest tokens; 0: from all.")
+    seed: int | None = Field(default=None, ge=0, lt=2**63, description="The same one gives the same answer.")
     stop: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
         default=(), description="Text that ends the answer; for text only."
     )
@@ -91,8 +91,12 @@ class Message(BaseModel):
 
 
 class GenerateInput(SatelliteInput):
-    prompt: str | None = Field(default=None, min_length=1)
-    messages: tuple[Message, ...] | None = Field(default=None, min_length=1)
+    prompt: str | None = Field(default=None, min_length=1, description="What the user says; or `messages`.")
+    messages: tuple[Message, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="A conversation: each has a `role` (system, user, assistant) and `content`.",
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> GenerateInput:

@@ -20,8 +20,8 @@ class RerankConfig(EncoderConfig):
 
 
 class RerankInput(SatelliteInput):
-    query: Annotated[str, BeforeValidator(as_text)] = Field(min_length=1)
-    documents: tuple[str | dict[str, Any], ...]
+    query: Annotated[str, BeforeValidator(as_text)] = Field(min_length=1, description="What the documents are asked.")
+    documents: tuple[str | dict[str, Any], ...] = Field(description="Texts, or objects that hold one.")
 
     @field_validator("documents", mode="before")
     @classmethod

@@ -58,8 +58,10 @@ class OverEncoder(Satellite[EncoderConfigT, InputT]):
 class TextsInput(SatelliteInput):
     """One text, or several that are answered together."""
 
-    text: Annotated[str, BeforeValidator(as_text)] | None = None
-    texts: tuple[Annotated[str, BeforeValidator(as_text)], ...] | None = None
+    text: Annotated[str, BeforeValidator(as_text)] | None = Field(default=None, description="One text; or `texts`.")
+    texts: tuple[Annotated[str, BeforeValidator(as_text)], ...] | None = Field(
+        default=None, description="Several, answered in their order."
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> TextsInput:
