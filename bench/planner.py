@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from orbit_core.sched._plan import greedy, linear
-from orbit_core.sched._plan.observe import Demand, observe
+from orbit_core.sched._plan.observe import Demand, look, observe
 from orbit_core.sched.model import AgentFacts, AgentStatus
 from orbit_core.sched.state import Agent, MeshState
 from orbit_core.sched.workflow import Need, StepPlan, Workflow
@@ -43,7 +43,7 @@ def _demands() -> list[Demand]:
 def main() -> None:
     state, wanted = _state(), _demands()
     began = time.perf_counter()
-    picture = observe(state, wanted, 0)
+    picture = observe(look(state, 0), wanted)
     seen = time.perf_counter()
     quick = greedy.schedule(picture)
     greedy_done = time.perf_counter()

@@ -5,6 +5,7 @@ The record (the whole run as a snapshot would hold it) and its logs are blobs; e
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -89,7 +90,8 @@ class Archive:
         if known is None:
             found = await self.get(run_id)
             try:
-                known = decode(Run, await read_blob(self._blobs, found.record_sha256))
+                content = await read_blob(self._blobs, found.record_sha256)
+                known = await asyncio.to_thread(decode, Run, content)  # a large run's takes seconds
             except BlobError as error:
                 raise BlobError(f"the record of {run_id} is lost: {error.message}") from error
             self._read[run_id] = known

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from orbit_core.sched.model import AgentFacts
@@ -128,6 +128,22 @@ def learn_survival(estimates: Estimates, price_kind: str, exposure_ms: int, *, l
     known = estimates.survival.setdefault(price_kind, Survival())
     known.exposure_ms += exposure_ms
     known.losses += lost
+
+
+def copied(estimates: Estimates, satellites: Iterable[str], workflows: Iterable[str]) -> Estimates:
+    """What is known of these satellites and workflows, as it is now: later learning does not change it."""
+    of_satellites, of_workflows = dict.fromkeys(satellites), dict.fromkeys(workflows)
+    return Estimates(
+        samples={
+            key: Samples(list(known.durations_ms), list(known.memory_bytes), list(known.input_bytes))
+            for key, known in estimates.samples.items()
+            if key.partition("|")[0] in of_satellites
+        },
+        fan_outs={
+            key: replace(known) for key, known in estimates.fan_outs.items() if key.rpartition("|")[0] in of_workflows
+        },
+        survival={key: replace(known) for key, known in estimates.survival.items()},
+    )
 
 
 # Asking.

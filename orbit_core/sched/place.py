@@ -17,7 +17,7 @@ from orbit_core.sched import packing
 from orbit_core.sched.events import Placement, RunPaused
 from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
 from orbit_core.sched.plan import NEARLY, Plan
-from orbit_core.sched.price import expected_cost_usd
+from orbit_core.sched.price import expected_cost_usd, expected_ms
 from orbit_core.sched.state import Agent, Invocation, MeshState, Run
 from orbit_core.sched.workflow import Need, StepPlan
 
@@ -86,6 +86,10 @@ class Placer:
         number = plan.class_of(work.run.id, work.step.index) if plan else None
         late = work.latest_start_ms <= now.state.now_ms + _PRESSING_MS
         if plan is None or late or (number is not None and plan.pressing(number, now.state.now_ms)):
+            if plan is not None and number is not None:
+                # Cheap room that is too slow by now would be cheap and late.
+                quick = plan.quick_pools(number, now.state.now_ms)
+                cost = {agent_id: usd for agent_id, usd in cost.items() if plan.picture.pool_of.get(agent_id) in quick}
             if not self._place_class(now, work, cost, None) and late:
                 self._reserve(now, work, cost)
             return
@@ -99,7 +103,11 @@ class Placer:
             now.held = True
 
     def _costs(self, now: _Deciding, work: _Class) -> dict[str, float]:
-        """Agents that can run the class, with what one invocation is expected to cost there."""
+        """Agents that can run the class, with what one invocation is expected to cost there.
+
+        For work whose objective is time, how long it is expected to take: what it costs breaks ties.
+        """
+        hurried = now.state.workflow(work.run).objective == "time"
         known: dict[tuple[object, ...], float] = {}
         found: dict[str, float] = {}
         for agent_id, agent in now.state.agents.items():
@@ -110,6 +118,8 @@ class Placer:
             like = (*like, facts.labels, facts.warm_models, facts.cached_models)
             if like not in known:
                 known[like] = expected_cost_usd(now.state.estimates, facts, work.step)
+                if hurried:
+                    known[like] = expected_ms(now.state.estimates, facts, work.step) + min(known[like], 1.0)
             found[agent_id] = known[like]
         return found
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from orbit_core.sched._plan import greedy, linear
-from orbit_core.sched._plan.observe import Demand, demand_of, demands, observe
+from orbit_core.sched._plan.observe import Demand, demand_of, demands, look, observe
 from orbit_core.sched._plan.picture import NEARLY, Picture, Pool, Schedule, WorkClass
 from orbit_core.sched.state import MeshState
 
@@ -55,6 +55,13 @@ class Plan:
         if not work.options or work.objective == "time":
             return True
         return self.made_ms + work.latest_start_ms <= now_ms + self.picture.bounds_ms[1]
+
+    def quick_pools(self, number: int, now_ms: int) -> dict[int, None]:
+        """Pools on which the class would still be in time; all of its pools where it would be on none."""
+        work = self.picture.classes[number]
+        left_ms = self.made_ms + work.finish_ms - now_ms
+        quick = dict.fromkeys(pool for pool, option in work.options.items() if option.duration_ms <= left_ms)
+        return quick or dict.fromkeys(work.options)
 
     def open_pools(self, number: int) -> dict[int, None]:
         """Pools on which the class may start now. What cannot be in time may start on any."""
@@ -105,7 +112,7 @@ class Planner:
 
     def plan(self, state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Plan:
         """The plan from `now_ms` on. `attempts`: how many more each agent takes at once now; None: any number."""
-        picture = observe(state, demands(state), now_ms, attempts, self._first_slice_ms)
+        picture = observe(look(state, now_ms, attempts), demands(state), self._first_slice_ms)
         return make_plan(picture, now_ms, solve(picture, self._time_limit_s))
 
     def forecasts(self, state: MeshState, plan: Plan) -> list[tuple[str, bool]]:

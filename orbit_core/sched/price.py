@@ -37,9 +37,14 @@ def expected_cost_usd(estimates: Estimates, agent: AgentFacts, step: StepPlan, a
 
     `attempts`: how many share the loading. The one estimate that placement, plan, quote and explanation use.
     """
-    expected_ms = estimate(estimates, step, hardware_kind(agent, step)).mean_ms
+    return attempt_cost_usd(agent, step.request, expected_ms(estimates, agent, step, attempts))
+
+
+def expected_ms(estimates: Estimates, agent: AgentFacts, step: StepPlan, attempts: float = 1.0) -> float:
+    """How long an attempt is expected to take its room there, in the same sense."""
+    undisturbed_ms = estimate(estimates, step, hardware_kind(agent, step)).mean_ms
     cold_ms = _until_warm_ms(agent, step.model) / max(1.0, attempts)
-    return attempt_cost_usd(agent, step.request, expected_ms * redo_factor(estimates, agent, expected_ms) + cold_ms)
+    return undisturbed_ms * redo_factor(estimates, agent, undisturbed_ms) + cold_ms
 
 
 def _until_warm_ms(agent: AgentFacts, model: str | None) -> int:

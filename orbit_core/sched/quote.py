@@ -6,13 +6,12 @@ The same picture, the same plan and the same estimates as for real work. Only wh
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orbit_core.sched._plan.observe import Demand, demands, observe
+from orbit_core.sched._plan.observe import Demand, Scene, demands, look, observe
 from orbit_core.sched._plan.picture import Picture, Schedule
-from orbit_core.sched.estimate import fan_out, learn_fan_out
+from orbit_core.sched.estimate import copied, learn_fan_out
 from orbit_core.sched.plan import TIME_LIMIT_S, solve
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.workflow import Workflow
@@ -47,19 +46,30 @@ class Quotes:
 
 
 def quotes(state: MeshState, workflow: Workflow, now_ms: int, objects: Mapping[str, int] | None = None) -> Quotes:
-    """What one run of the workflow would come to if it began now.
+    """What one run of the workflow would come to if it began now; `objects` as `ask` takes it."""
+    return ask(state, workflow, now_ms, objects).answer()
+
+
+def ask(state: MeshState, workflow: Workflow, now_ms: int, objects: Mapping[str, int] | None = None) -> Question:
+    """The question, with a copy of what its answer needs: the state may go on while it is being answered.
 
     `objects`: how many each invocation of a step will return, by step, where that is known and not to be estimated.
     """
-    if objects:
-        state, workflow = _knowing(state, workflow, objects)
-    asker = _Asker(state, workflow, now_ms)
-    shortest = asker.shortest()
-    slas = {workflow.sla_ms, *([shortest] if shortest else [])}
-    slas.update(sla for sla in _TABLE_MS if shortest and sla > shortest)
-    found = never_dearer([asker.quote(sla) for sla in sorted(slas)])
-    own = next(each for each in found if each.sla_ms == workflow.sla_ms)
-    return Quotes(own, tuple(each for each in found if shortest and each.sla_ms >= shortest), shortest)
+    # A name of its own: what is known of this run's objects is not known of others.
+    own = dataclasses.replace(workflow, identifier=f"{workflow.identifier} (quoted)")
+    others = demands(state)
+    flows = [workflow, *(each.workflow for each in others)]
+    satellites = [step.satellite for flow in flows for step in flow.steps]
+    known = copied(state.estimates, satellites, [flow.identifier for flow in flows])
+    for step in workflow.steps:
+        before = known.fan_outs.get(f"{workflow.identifier}|{step.identifier}")
+        if objects and step.identifier in objects:
+            learn_fan_out(known, own.identifier, step, objects[step.identifier])
+        elif before is not None:
+            known.fan_outs[f"{own.identifier}|{step.identifier}"] = before
+    scene = look(state, now_ms)
+    scene = dataclasses.replace(scene, durations=scene.durations.on(known))
+    return Question(own, scene, tuple(others))
 
 
 def never_dearer(found: Sequence[Quote]) -> list[Quote]:
@@ -75,24 +85,29 @@ def never_dearer(found: Sequence[Quote]) -> list[Quote]:
     return kept
 
 
-def _knowing(state: MeshState, workflow: Workflow, objects: Mapping[str, int]) -> tuple[MeshState, Workflow]:
-    """The workflow under a name of its own, and the state as if that had returned so many before: others' stay."""
-    own = dataclasses.replace(workflow, identifier=f"{workflow.identifier} (quoted)")
-    estimates = dataclasses.replace(state.estimates, fan_outs=dict(state.estimates.fan_outs))
-    for step in workflow.steps:
-        seen = math.ceil(fan_out(estimates, workflow.identifier, step))
-        learn_fan_out(estimates, own.identifier, step, objects.get(step.identifier, seen))
-    return dataclasses.replace(state, estimates=estimates), own
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a run of `workflow` would be in that scene, beside the others' work. Answers from any thread."""
+
+    workflow: Workflow
+    scene: Scene
+    others: tuple[Demand, ...]
+
+    def answer(self) -> Quotes:
+        """Some tens of plans, of up to `TIME_LIMIT_S` each."""
+        asker = _Asker(self)
+        shortest = asker.shortest()
+        slas = {self.workflow.sla_ms, *([shortest] if shortest else [])}
+        slas.update(sla for sla in _TABLE_MS if shortest and sla > shortest)
+        found = never_dearer([asker.quote(sla) for sla in sorted(slas)])
+        own = next(each for each in found if each.sla_ms == self.workflow.sla_ms)
+        return Quotes(own, tuple(each for each in found if shortest and each.sla_ms >= shortest), shortest)
 
 
 class _Asker:
-    def __init__(self, state: MeshState, workflow: Workflow, now_ms: int) -> None:
-        self._state = state
-        self._workflow = dataclasses.replace(workflow)  # an object of its own is a class of its own
-        self._now_ms = now_ms
-        self._others = demands(state)
-        before = observe(state, self._others, now_ms)
-        self._before_usd = _cost_usd(before)
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._before_usd = _cost_usd(observe(question.scene, question.others))
 
     def quote(self, sla_ms: int) -> Quote:
         picture = self._picture(sla_ms)
@@ -123,11 +138,12 @@ class _Asker:
         return round(high)
 
     def _picture(self, sla_ms: int) -> Picture:
-        asked = Demand(_NAME, self._workflow, self._now_ms + sla_ms)
-        for root in self._workflow.roots:
+        workflow, scene = self._question.workflow, self._question.scene
+        asked = Demand(_NAME, workflow, scene.now_ms + sla_ms)
+        for root in workflow.roots:
             asked.open[root] = 1.0
             asked.ready[root] = 1
-        return observe(self._state, [*self._others, asked], self._now_ms)
+        return observe(scene, [*self._question.others, asked])
 
 
 def _cost_usd(picture: Picture) -> float:

@@ -18,21 +18,25 @@ class Durations:
     """Estimates by step and kind of hardware. `agents`: those that are there."""
 
     def __init__(self, estimates: Estimates, agents: Iterable[AgentFacts]) -> None:
-        self._estimates = estimates
+        self.estimates = estimates
         self._kinds = {(facts.gpus[:1], dict(facts.labels).get("hardware")): facts for facts in agents}
         self._known: dict[tuple[str, StepPlan], Estimate] = {}
         self._spread: dict[StepPlan, float] = {}
+
+    def on(self, estimates: Estimates) -> Durations:
+        """The same agents, with other estimates."""
+        return Durations(estimates, self._kinds.values())
 
     def of(self, kind: str, step: StepPlan) -> Estimate:
         """The estimate on that kind of hardware."""
         found = self._known.get((kind, step))
         if found is None:
-            found = self._known[(kind, step)] = estimates_of.estimate(self._estimates, step, kind)
+            found = self._known[(kind, step)] = estimates_of.estimate(self.estimates, step, kind)
         return found
 
     def tail_ms(self, kind: str, step: StepPlan, odds: float) -> float:
         """What all but a share `odds` of attempts do not exceed."""
-        return estimates_of.tail_ms(self._estimates, step, kind, self._spread_of(step), odds)
+        return estimates_of.tail_ms(self.estimates, step, kind, self._spread_of(step), odds)
 
     def left_ms(self, kind: str, step: StepPlan, ran_ms: float) -> float:
         """How much longer an attempt is expected to run that has run for so long."""
@@ -42,7 +46,7 @@ class Durations:
         found = self._spread.get(step)
         if found is None:
             kinds = dict.fromkeys(hardware_kind(facts, step) for facts in self._kinds.values())
-            found = self._spread[step] = estimates_of.log_spread(self._estimates, step, kinds)
+            found = self._spread[step] = estimates_of.log_spread(self.estimates, step, kinds)
         return found
 
 

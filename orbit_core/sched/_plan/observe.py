@@ -10,11 +10,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from orbit_core.sched import estimate as estimates_of
 from orbit_core.sched._plan.durations import Durations, Tails
 from orbit_core.sched._plan.picture import NEARLY, Option, Picture, Pool, WorkClass
 from orbit_core.sched._plan.pools import can_hold, need_room, pools_of
-from orbit_core.sched.estimate import Estimate, hardware_kind
+from orbit_core.sched.estimate import Estimate, fan_out, hardware_kind
 from orbit_core.sched.model import AgentFacts, RunStatus, Status
 from orbit_core.sched.price import expected_cost_usd
 from orbit_core.sched.state import MeshState, Run
@@ -64,17 +63,30 @@ def demands(state: MeshState) -> list[Demand]:
     return [demand_of(state, run) for run in state.runs.values() if run.status is RunStatus.RUNNING]
 
 
-def observe(
-    state: MeshState,
-    wanted: Iterable[Demand],
-    now_ms: int,
-    attempts: Mapping[str, int] | None = None,
-    first_slice_ms: float = FIRST_SLICE_MS,
-) -> Picture:
-    """The picture at `now_ms`. `attempts`: how many more each agent takes at once now; None: any number."""
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a plan has to know of the mesh besides the work. `facts`: one agent of each pool.
+
+    Taken from the state once and independent of it after that, but for what `durations` reads.
+    """
+
+    durations: Durations
+    pools: tuple[Pool, ...]
+    pool_of: Mapping[str, int]
+    facts: tuple[AgentFacts, ...]
+    now_ms: int
+
+
+def look(state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Scene:
+    """The scene at `now_ms`. `attempts`: how many more each agent takes at once now; None: any number."""
     durations = Durations(state.estimates, (agent.facts for agent in state.agents.values()))
     pools, pool_of, facts = pools_of(state, durations, now_ms, attempts)
-    view = _View(state, durations, pools, facts, now_ms)
+    return Scene(durations, pools, pool_of, tuple(facts), now_ms)
+
+
+def observe(scene: Scene, wanted: Iterable[Demand], first_slice_ms: float = FIRST_SLICE_MS) -> Picture:
+    """The picture of that work in that scene."""
+    view = _View(scene)
     tails: dict[int, Tails] = {}
     work: list[_Part] = []
     for each in wanted:
@@ -86,7 +98,7 @@ def observe(
     for coarseness in _COARSENESS:
         groups = {}
         for part in work:
-            bucket = _bucket(part.demand.deadline_ms - now_ms, coarseness)
+            bucket = _bucket(part.demand.deadline_ms - scene.now_ms, coarseness)
             for index in part.amounts:
                 groups.setdefault((id(part.demand.workflow), index, bucket), []).append((part, index))
         if len(groups) <= _CLASSES_MOST:
@@ -94,20 +106,21 @@ def observe(
     numbers = {key: number for number, key in enumerate(groups)}
     classes = tuple(_work_class(view, key, members, numbers) for key, members in groups.items())
     class_of = {(part.demand.name, index): numbers[key] for key, members in groups.items() for part, index in members}
-    return Picture(pools, classes, _bounds(classes, first_slice_ms), class_of, pool_of)
+    return Picture(scene.pools, classes, _bounds(classes, first_slice_ms), class_of, scene.pool_of)
+
+
+# Work.
 
 
 class _View:
     """The estimates as seen from the pools."""
 
-    def __init__(
-        self, state: MeshState, durations: Durations, pools: tuple[Pool, ...], facts: list[AgentFacts], now_ms: int
-    ) -> None:
-        self.state = state
-        self.durations = durations
-        self.pools = pools
-        self.facts = facts
-        self.now_ms = now_ms
+    def __init__(self, scene: Scene) -> None:
+        self.estimates = scene.durations.estimates
+        self.pools = scene.pools
+        self.facts = scene.facts
+        self.now_ms = scene.now_ms
+        self.durations = scene.durations
         self._demanded: dict[StepPlan, float] = {}
 
     def capable(self, step: StepPlan) -> list[int]:
@@ -184,7 +197,7 @@ def _coming(view: _View, part: _Part, step: StepPlan, ending: dict[int, float]) 
 
 
 def _fan_out(view: _View, workflow: Workflow, step: StepPlan) -> float:
-    return estimates_of.fan_out(view.state.estimates, workflow.identifier, step)
+    return fan_out(view.estimates, workflow.identifier, step)
 
 
 def _bucket(left_ms: float, coarseness: float) -> int:
@@ -233,7 +246,7 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, fin
     if workflow.objective == "availability" and lasting:
         capable = lasting
     again_ms = min((view.estimate(pool, step).p95_ms for pool in lasting), default=0.0)
-    costs = {pool: expected_cost_usd(view.state.estimates, view.facts[pool], step, amount) for pool in capable}
+    costs = {pool: expected_cost_usd(view.estimates, view.facts[pool], step, amount) for pool in capable}
     least = min(costs.values(), default=0.0) * NEARLY
     found: dict[int, Option] = {}
     for pool, cost in costs.items():
