@@ -99,7 +99,8 @@ async def submit(
             session.note(problem, "yellow")
         emit(session, found, table=_submitted, name=lambda each: each.run.run_id if each.run else "")
         if found.run is not None and session.output == "table" and not watch:
-            session.note(f"next: orbit batch status -w {found.run.run_id}")
+            what = "results" if found.run.ended else "status -w"
+            session.note(f"next: orbit batch {what} {found.run.run_id}")
     if watch and found.run is not None:
         await _watch(session, found.run.run_id)
 
