@@ -13,6 +13,7 @@ from orbit_core.client import Diagnostic, Validation
 from orbit_core.errors import InvalidRequestError
 from tui.cli.exits import Exit, Quit
 from tui.cli.output import emit
+from tui.cli.quoting import tell_quotation
 from tui.cli.session import Session, mesh_command, now_ms, output_options
 from tui.cli.words import ago, plural, span
 
@@ -37,13 +38,17 @@ async def validate(session: Session, files: tuple[Path, ...]) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--request-id", help="The same id again gives the same answer.")
+@click.option("--quote", is_flag=True, help="Store nothing: tell what a run would cost and when it would end.")
 @output_options("table", "json", "yaml", "name")
 @mesh_command
-async def submit(session: Session, file: Path, request_id: str | None) -> None:
+async def submit(session: Session, file: Path, request_id: str | None, quote: bool) -> None:
     """Store a cluster file and arm its triggers.
 
     Secrets that it spells out move into the vault."""
     content, name = read(file)
+    if quote:
+        await tell_quotation(session, content)
+        return
     async with session.client() as client:
         submission = await client.submit(content, file_name=name, request_id=request_id)
     for warning in submission.diagnostics:

@@ -8,11 +8,12 @@ from typing import cast
 import click
 from rich.table import Table
 
-from orbit_core.client.scheduling import CostKey, CostLine, Explanation, Quotation
+from orbit_core.client.scheduling import CostKey, CostLine, Explanation
 from tui.cli.commands.files import read
 from tui.cli.output import emit
+from tui.cli.quoting import plain_table, tell_quotation
 from tui.cli.session import Session, mesh_command, newest_run, output_options
-from tui.cli.words import money, span
+from tui.cli.words import money
 
 
 @click.command()
@@ -22,11 +23,7 @@ from tui.cli.words import money, span
 async def quote(session: Session, file: Path) -> None:
     """What a run of a cluster file would cost and when it would end, also with other SLAs. Stores nothing."""
     content, _ = read(file)
-    async with session.client() as client:
-        found = await client.quote(content)
-    for problem in found.problems:
-        session.note(problem, "yellow")
-    emit(session, found, table=_quotation, name=lambda each: each.cluster)
+    await tell_quotation(session, content)
 
 
 @click.command()
@@ -52,25 +49,8 @@ async def cost(session: Session, by: str) -> None:
     emit(session, list(found), table=_costs, name=lambda each: each.key)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column)
-    return table
-
-
-def _quotation(found: Quotation) -> Table:
-    table = _table("SLA", "KEPT", "COST", "ENDS (MIDDLE)", "ENDS (95 %)")
-    slas = {each.sla_ms: each for each in (*found.others, found.quote)}
-    for each in (slas[sla] for sla in sorted(slas)):
-        name = span(each.sla_ms) + (" (asked)" if each.sla_ms == found.quote.sla_ms else "")
-        kept = "yes" if each.feasible else "no"
-        table.add_row(name, kept, money(each.cost_usd), span(each.p50_finish_ms), span(each.p95_finish_ms))
-    return table
-
-
 def _explanations(found: list[Explanation]) -> Table:
-    table = _table("STEP", "WAITING", "WHY", "ELSEWHERE")
+    table = plain_table("STEP", "WAITING", "WHY", "ELSEWHERE")
     table.columns[2].overflow = "fold"
     for each in found:
         others = "; ".join(f"{', '.join(o.agent_ids)} {money(o.cost_usd)} ({o.reason})" for o in each.elsewhere)
@@ -79,7 +59,7 @@ def _explanations(found: list[Explanation]) -> Table:
 
 
 def _costs(found: list[CostLine]) -> Table:
-    table = _table("WHAT", "RUNS", "COST", "TOKENS", "TOKENS A DOLLAR")
+    table = plain_table("WHAT", "RUNS", "COST", "TOKENS", "TOKENS A DOLLAR")
     for each in found:
         tokens = each.input_tokens + each.output_tokens
         table.add_row(each.key, str(each.runs), money(each.cost_usd), f"{tokens:,}", f"{each.tokens_per_usd:,.0f}")
