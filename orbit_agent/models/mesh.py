@@ -122,6 +122,7 @@ class MeshModels:
     async def _mirror(self) -> None:
         async with self._mirroring:  # one after the other: an older picture must not come last
             changed = await asyncio.to_thread(self._models.mirror, dict(self._records))
-        for name in changed:
-            _log.info("the model %s was registered anew, or removed", name)
-            await self._changed(name)
+        for record in changed:
+            _log.info("the model %s was registered anew, or removed", record.name)
+            await self._changed(record.name)
+            await asyncio.to_thread(self._models.discard, record.manifest)

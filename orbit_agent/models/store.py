@@ -99,17 +99,14 @@ class ModelStore:
         self._write(record)
         return record
 
-    def mirror(self, records: Mapping[str, ModelRecord]) -> tuple[str, ...]:
-        """Takes over the mesh's registrations; the names of models that are no longer what they were, or gone.
+    def mirror(self, records: Mapping[str, ModelRecord]) -> tuple[ModelRecord, ...]:
+        """Takes over the mesh's registrations; those that stood before and are not what they were, or gone.
 
-        Their files leave the cache unless they are in use, or another model's too.
+        Their files stay until `discard`, which is for when nothing uses them any more.
         """
         with self._lock:
             before, self._mesh = self._mesh, dict(records)
-        changed = [name for name, record in before.items() if _is_another(record, records.get(name))]
-        for name in changed:
-            self._discard(before[name].manifest)
-        return tuple(changed)
+        return tuple(record for name, record in before.items() if _is_another(record, records.get(name)))
 
     def list(self) -> tuple[StoredModel, ...]:
         """All models in the order of their names, those that ship with Orbit among them."""
@@ -136,7 +133,15 @@ class ModelStore:
         path = self._path(name)
         if path is not None:
             path.unlink(missing_ok=True)
-        self._discard(record.manifest, apart_from=name)
+        self.discard(record.manifest, apart_from=name)
+
+    def discard(self, manifest: Manifest | None, *, apart_from: str = "") -> None:
+        """Frees the place of files in the cache unless they are in use, or another name has the same."""
+        if manifest is None or self._held[manifest.hash] > 0:
+            return
+        others = (self.registration(name).manifest for name in self._names() if name != apart_from)
+        if manifest.hash not in {other.hash for other in others if other is not None}:
+            self._drop(manifest.hash)
 
     def _stored(self, record: ModelRecord) -> StoredModel:
         return StoredModel(
@@ -149,14 +154,6 @@ class ModelStore:
 
     def _names(self) -> set[str]:
         return {path.stem for path in self._registered.glob("*.json")} | self._packaged() | self._mesh.keys()
-
-    def _discard(self, manifest: Manifest | None, *, apart_from: str = "") -> None:
-        """Frees a model's place in the cache unless it is in use, or another name has the same files."""
-        if manifest is None or self._held[manifest.hash] > 0:
-            return
-        others = (self.registration(name).manifest for name in self._names() if name != apart_from)
-        if manifest.hash not in {other.hash for other in others if other is not None}:
-            self._drop(manifest.hash)
 
     # ---- use ----
 
@@ -210,7 +207,10 @@ class ModelStore:
         record = self.registration(name)
         if not record.admits(self._labels):
             wanted = ", ".join(f"{key}={value}" for key, value in sorted(record.labels.items()))
-            raise MisplacedModelError(f"the model {name} is kept to agents labelled {wanted}, and this one is not")
+            raise MisplacedModelError(
+                f"the model {name} is kept to agents labelled {wanted}, and this one is not",
+                remedy="name the model in the step's config, not by a reference: then it is placed where it may be",
+            )
         return record
 
     def _fetch(self, record: ModelRecord) -> Manifest:
