@@ -26,8 +26,9 @@ from orbit_coordinator.snapshots import Pictures
 from orbit_coordinator.space import Space
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.streams import AgentStreams
-from orbit_coordinator.triggers import Chains, CronClock
+from orbit_coordinator.triggers import Chains, CronClock, Starter
 from orbit_coordinator.upkeep import Upkeep
+from orbit_coordinator.uploads import Uploads
 from orbit_coordinator.vault import Secrets
 from orbit_core.clock import Clock
 from orbit_core.errors import BlobError, FencedError, NotLeaderError, OrbitError, SecretError, StoreError
@@ -125,7 +126,15 @@ class Term:
         self.retries = Retries(self.leader, resources.archive, resources.specs)
         self._upkeep = Upkeep(state, resources.blobs, resources.clock)
         self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
-        self._chains = Chains(self.leader, resources.specs, resources.archive, resources.blobs)
+        self.starter = Starter(self.leader, resources.archive, resources.blobs)
+        self._chains = Chains(self.starter, resources.specs)
+        self._uploads = Uploads(
+            self.starter,
+            resources.specs,
+            resources.secrets,
+            resources.clock,
+            allow_private_addresses=resources.allow_private_addresses,
+        )
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
         self._space = Space(self.leader, resources.store, resources.keys, leadership, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
@@ -163,6 +172,7 @@ class Term:
                 ("leader", self.leader.run()),
                 ("presence", self._presence.run()),
                 ("cron", self._insist(self._cron.run)),
+                ("uploads", self._insist(self._uploads.run)),
                 ("space", self._insist(self._space.run)),
                 ("upkeep", self._insist(self._upkeep.run)),
                 ("logs", self.resources.logs.forward(self._forward)),

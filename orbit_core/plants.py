@@ -36,6 +36,7 @@ CATALOG: Final[dict[str, str]] = {
     "result-not-resent": "results that nobody acknowledged are not sent on a new stream",
     "outbox-skipped": "a result is not kept on disk until it is acknowledged",
     "follower-misses-truncation": "a follower takes a journal that a snapshot has emptied for one without news",
+    "kept-once": "a payload, a batch of logs, a record counts as durable with one copy",
     "lost-at-once": "inputs that cannot be had just now are taken for lost at once",
     "lost-not-made-again": "work whose blobs are lost is not made again though it could be",
     "archive-skipped": "an ended run leaves the state without its record",

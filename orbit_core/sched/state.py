@@ -54,8 +54,6 @@ class Invocation:
     failures: int = 0  # attempts that failed and count against the retries
     losses: int = 0  # agents that ended unannounced while they ran it
     not_before_ms: int = 0
-    #: Since when what it needs cannot be had from any machine; 0: it can, as far as anybody knows.
-    missing_since_ms: int = 0
     #: Invocations that make again what it needs: until they have, it waits.
     awaits: list[str] = field(default_factory=list)
     #: How it had ended, while what it returned is made again because its blobs are lost.
@@ -147,6 +145,8 @@ class Run:
     #: By lineage: results that nothing has come to yet.
     takeovers: dict[str, TakenOver] = field(default_factory=dict)
     taken_over: int = 0
+    #: Blobs that no machine that was there had: when this was first found, and when last.
+    missing: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: Made in the present step, perhaps with a result to take over; empty between steps.
     newly_made: list[str] = field(default_factory=list)
 

@@ -2,12 +2,13 @@
 
     # Title: what the story shows.
     > mesh c1 c2 a1 a2          start these, one after the other, and wait until all are attached
-    > work step 2s returns=3    how a satellite behaves: fails=N (first N tries), broken, poison
+    > work step 2s returns=3    how a satellite behaves: fails=N (first N tries), broken, poison, paged
     > submit chain
     > trigger r1 chain          a user's request; waits until it is accepted (`ask` does not wait)
     > tick 5s
     > crash c1 · lose c1 · boot c1 · bury a1 · pause a1 5s · drain a1 · drop a1 · disk-full a1 5s · repeat a1 5s
     > cut a1 c1 5s · split a1 c1 5s (both ways) · etcd down 3s · etcd mute 3s · etcd slow 3s · compact
+    > lose-blob               every copy of a blob that a live run rests on
     > skew c2 -1h               before it is started
     > cancel r1
     > expect r1 succeeded       waits; also: expect leader c2 · expect runs step 3 · expect quiet
@@ -45,6 +46,7 @@ _SHOWN = (
     "accepted",
     "VIOLATION",
     "nobody leads",
+    "every copy",
 )
 _TOLD = ("RunArchived", "RunCancelled", "AgentLost", "AttemptReturned", "AttemptFailed")
 
@@ -78,6 +80,7 @@ class _Manner:
     fails: int = 0
     broken: bool = False
     poison: bool = False
+    paged: bool = False
 
 
 class _Manners(Script):
@@ -93,7 +96,7 @@ class _Manners(Script):
             return Answer(manner.duration_s, failure=Failure("broken", "it never works", retryable=False))
         if attempt <= manner.fails:
             return Answer(manner.duration_s, failure=Failure("flaky", f"try {attempt}"))
-        return Answer(manner.duration_s, tuple(f'{{"n":{n}}}' for n in range(manner.returns)))
+        return Answer(manner.duration_s, tuple(f'{{"n":{n}}}' for n in range(manner.returns)), paged=manner.paged)
 
 
 class Story:
@@ -220,6 +223,9 @@ class Story:
 
     async def _compact(self) -> None:
         self._fault("compact")
+
+    async def _lose_blob(self) -> None:
+        self._fault("lose-blob")
 
     def _fault(self, kind: str, target: str = "", other: str = "", seconds: str = "0s") -> None:
         self.world.begin(Fault(self.world.loop.time(), kind, target, other, _seconds(seconds)))

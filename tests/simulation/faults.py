@@ -46,7 +46,8 @@ _KINDS: tuple[tuple[str, int, float], ...] = (
     ("drain-agent", 3, 0),
     ("repeat-words", 3, 15),
     ("flap-stream", 3, 8),
-    ("bury-agent", 1, 0),  # never comes back
+    ("lose-blob", 4, 0),  # every copy of a blob is gone
+    ("bury-agent", 1, 0),  # never comes back, nor does its disk
     ("bury-coordinator", 1, 0),
 )
 #: The last fault is over by then.

@@ -7,7 +7,9 @@ less. Whatever a coordinator sends, an agent starts or a client hears is compare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from orbit_coordinator.upkeep import blobs_of
 from orbit_core.pb.orbit.v1 import agents_pb2
 from orbit_core.sched.events import (
     AgentAttached,
@@ -17,13 +19,16 @@ from orbit_core.sched.events import (
     AttemptSkipped,
     AttemptSucceeded,
     Event,
+    InputsLost,
+    LogsBatched,
     Placed,
     RunArchived,
     RunBroken,
     RunCreated,
 )
 from orbit_core.sched.invariants import violations
-from orbit_core.sched.model import Status
+from orbit_core.sched.lineage import maker_of
+from orbit_core.sched.model import Page, Status
 from orbit_core.sched.state import Invocation, MeshState, Run
 from orbit_core.sched.step import run_of, step
 from orbit_core.sched.workflow import Workflow
@@ -33,9 +38,14 @@ from orbit_core.store.codec import decode_event, digest
 from orbit_core.store.keys import Keys
 from tests.simulation.work import End, ends
 
+if TYPE_CHECKING:
+    from tests.simulation.nodes import Node
+
 Key = tuple[str, str, int]
 #: How old an end may be before sending its work out again is a fault and not a race.
 _RACE_S = 2.0
+#: A machine that has stood in etcd for so long can be given a copy of a blob.
+_LISTED_S = 6.0
 
 
 class Judge:
@@ -66,6 +76,11 @@ class Judge:
         self._manifest = 0
         self._batches: set[bytes] = set()
         self._archived: set[str] = set()
+        #: Machines that stand in etcd, and since when.
+        self._listed_s: dict[bytes, float] = {}
+        #: The machines, for their disks, and the blobs whose every copy a fault has taken.
+        self.nodes: Mapping[str, Node] = {}
+        self.gone: set[str] = set()
         self._names: dict[str, str] = {}
 
     def accuse(self, what: str) -> None:
@@ -99,7 +114,7 @@ class Judge:
             each = below.pop()
             below.extend(run.invocations[child] for child in each.children)
             total = (each.outputs.count if each.outputs else 0) * len(workflow.fans[each.step])
-            if each.step in upstream and (not each.ended or each.expanded < total):
+            if each.step in upstream and (not (each.ended or each.remaking) or each.expanded < total):
                 self.accuse(f"{self.name(gathered.id)} fired before {self.name(each.id)} had ended")
 
     # What lands in etcd.
@@ -122,6 +137,11 @@ class Judge:
                     self.accuse(f"a snapshot claims record {self._manifest}, and there are {self.sequence}")
             elif event.kind == "put" and key.startswith(self._keys.archive().start):
                 self._archived.add(self._keys.run_id(key))
+            elif key.startswith((self._keys.agents().start, self._keys.coordinators().start)):
+                if event.kind == "put":
+                    self._listed_s.setdefault(key, self._now_s())
+                else:
+                    self._listed_s.pop(key, None)
 
     def _elected(self, event: WatchEvent) -> None:
         if event.kind == "put":
@@ -170,9 +190,53 @@ class Judge:
         self._remember(event)
         self._losses(event, before)
         self._ends(open_before)
+        self._blobs(event)
         self._say(f"journal {seq}: {self._words(event)}")
         for violation in violations(self.state):
             self.accuse(violation)
+
+    # Blobs.
+
+    def pages(self) -> list[str]:
+        """Those that live runs rest on."""
+        found = {sha256: None for run in self.state.runs.values() for sha256, _ in blobs_of(run)}
+        return list(found)
+
+    def _blobs(self, event: Event) -> None:
+        if isinstance(event, RunCreated):
+            self._twice([event.payload.page] if event.payload.page else [])
+        elif isinstance(event, LogsBatched):
+            self._twice(event.outputs.pages)
+        elif isinstance(event, AttemptSucceeded):
+            found = self.state.invocation(event.key.run_id, event.key.invocation_id)
+            if found is not None and found[1].outputs == event.outputs and not found[0].ended:
+                self._twice(event.outputs.pages)
+        elif isinstance(event, InputsLost):
+            self._lost(event)
+
+    def _twice(self, pages: Sequence[Page]) -> None:
+        """What is durable now lies on two machines, where there were two to take it."""
+        standing = [since_s for since_s in self._listed_s.values() if self._now_s() - since_s > _LISTED_S]
+        for page in pages:
+            copies = [node.name for node in self.nodes.values() if page.sha256 in node.blobs.contents]
+            if page.sha256 not in self.gone and len(copies) < 2 and len(standing) > 1:
+                self.accuse(f"blob {page.sha256[:8]} counts as durable, and lies on {', '.join(copies) or 'no disk'}")
+
+    def _lost(self, event: InputsLost) -> None:
+        """Blobs were given up: rightly, and only where nothing makes them again did something fail of it."""
+        found = self.state.invocation(event.key.run_id, event.key.invocation_id)
+        if found is None or not (found[1].awaits or (found[1].failure and found[1].failure.code == "data-lost")):
+            return
+        run, invocation = found
+        graves = [node.name for node in self.nodes.values() if node.dead_for_good]
+        for sha256 in event.sha256:
+            holders = [n.name for n in self.nodes.values() if sha256 in n.blobs.contents and not n.dead_for_good]
+            if holders:
+                self.accuse(f"blob {sha256[:8]} was given up, and lies on {', '.join(holders)}")
+            elif sha256 not in self.gone and len(graves) < 2:
+                self.accuse(f"blob {sha256[:8]} was lost with {', '.join(graves) or 'no machine'}")
+        if not invocation.awaits and all(maker_of(self.state, run, sha256) for sha256 in event.sha256):
+            self.accuse(f"{self.name(invocation.id)} failed for blobs that could have been made again")
 
     def _open(self, event: Event) -> dict[str, Run]:
         run_id = run_of(event)
@@ -250,7 +314,9 @@ class Judge:
                 self.accuse(f"{self.name(key[1])}#{key[2]} was sent to {agent}, and that is not durable")
             ended_s = self._ended_at_s.get(key[1])
             current = command.assign.epoch == self.epoch
-            if current and ended_s is not None and self._now_s() - ended_s > _RACE_S:
+            found = self.state.invocation(key[0], key[1])
+            again = found is not None and found[1].remaking is not None
+            if current and ended_s is not None and self._now_s() - ended_s > _RACE_S and not again:
                 self.accuse(f"{self.name(key[1])} had ended, and was sent to {agent} once more")
         elif kind == "ack":
             key = _key(command.ack.key)

@@ -7,12 +7,14 @@ import errno
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orbit_agent.advertise import Advertiser
 from orbit_agent.attempts import Attempts
 from orbit_agent.link import LeaderFinder, Link
+from orbit_agent.objects import ObjectFetcher
 from orbit_agent.outbox import Outbox
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
@@ -30,15 +32,18 @@ from orbit_core.store.blobs import BlobStore, read_blob
 from orbit_core.store.blobs.memory import MemoryBlobs
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.listing import Listing
+from orbit_core.store.transport import BlobFetcher, patiently
 from tests.simulation.virtual import NodeClock, Process
+from tests.simulation.work import Answer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SLOTS = 4
 HEARTBEAT_S = 2.0
+BLOB_PATIENCE_S = 20.0
 SNAPSHOT_EVERY_RECORDS = 12
-SATELLITE = "satellite/orbit/echo"
+SATELLITES = ("satellite/orbit/echo", "satellite/orbit/fail")
 
 
 class Node:
@@ -201,7 +206,10 @@ class Agent(Node):
         self.draining = False
         store = world.client(self)
         self.advertisement = self._describe()
-        finder = LeaderFinder(store, world.keys)
+        self.finder = finder = LeaderFinder(store, world.keys)
+        self.fetcher = BlobFetcher(
+            self.blobs, lambda: finder.address, patience_s=BLOB_PATIENCE_S, fetch=self.fetch, clock=self.clock
+        )
         self.attempts = attempts = Attempts(
             _Outbox(world.disk / self.name, self),
             self.clock,
@@ -229,7 +237,7 @@ class Agent(Node):
             hardware=agents_pb2.Hardware(cpu_milli=350, memory_bytes=GIB),
             price_usd_per_hour=1.0 + len(self.name) / 10,
             price_kind=agents_pb2.PRICE_KIND_OWNED,
-            satellites=[SATELLITE],
+            satellites=SATELLITES,
         )
 
     async def _heartbeats(self) -> None:
@@ -274,22 +282,47 @@ class Agent(Node):
         if key in self._begun:
             world.judge.accuse(f"{self.name} was given {name} once, and began it twice")
         self._begun.add(key)
-        answer = world.script.answer(key[1], assignment.step, key[2])
-        await self.clock.sleep(answer.duration_s)
-        if answer.kills_agent:
-            world.say(f"{self.name} dies of {name}")
-            world.crash_agent(self, restart_s=self.rng.uniform(0.5, 8.0))
-            await asyncio.sleep(0)
         result = agents_pb2.AttemptResult(key=assignment.key)
+        answer = world.script.answer(key[1], assignment.step, key[2])
+        try:
+            await self._read(assignment)
+            await self.clock.sleep(answer.duration_s)
+            await self._answer(answer, result, name)
+        except BlobError as error:
+            result.failure.CopyFrom(common_pb2.Failure(code=error.code, message=str(error), retryable=True))
         result.usage.duration_ms = round(answer.duration_s * 1000)
+        return result
+
+    async def _read(self, assignment: agents_pb2.Assignment) -> None:
+        """Every object of the attempt, as a live agent reads them."""
+        objects = [assignment.parent, assignment.payload, *(each.object for each in assignment.lineage)]
+        objects += [each for gathered in assignment.gathered for each in gathered.objects]
+        reader = ObjectFetcher(self.fetcher)
+        for reference in objects:
+            await reader.read(reference)
+
+    async def _answer(self, answer: Answer, result: agents_pb2.AttemptResult, name: str) -> None:
+        if answer.kills_agent:
+            self.world.say(f"{self.name} dies of {name}")
+            self.world.crash_agent(self, restart_s=self.rng.uniform(0.5, 8.0))
+            await asyncio.sleep(0)
         if answer.failure is not None:
             failure = answer.failure
             result.failure.CopyFrom(
                 common_pb2.Failure(code=failure.code, message=failure.message, retryable=failure.retryable)
             )
-        else:
-            result.outputs.inline_json.extend(text.encode() for text in answer.outputs)
-        return result
+            return
+        outputs = answer.as_outputs()
+        result.outputs.inline_json.extend(text.encode() for text in outputs.inline)
+        for page in outputs.pages:
+            await self.blobs.put(answer.page)
+            blob = common_pb2.BlobRef(sha256=page.sha256, size_bytes=page.size_bytes)
+            await patiently(partial(self._share, blob), BLOB_PATIENCE_S, self.clock)
+            result.outputs.pages.append(common_pb2.OutputPage(blob=blob, count=page.count))
+            result.blobs.append(blob)
+
+    async def _share(self, blob: common_pb2.BlobRef) -> None:
+        await self.push(await self.finder.wait(), self.blobs, [blob])
 
     @property
     def holds_something(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from orbit_coordinator.compile import compile_workflow
-from orbit_core.ids import derived_id
+from orbit_core.ids import content_hash, derived_id
 from orbit_core.sched.commands import ArchiveRun, CollectLogs, Dispatch
 from orbit_core.sched.events import (
     AgentAttached,
@@ -24,7 +24,7 @@ from orbit_core.sched.events import (
     RunCreated,
     TimePassed,
 )
-from orbit_core.sched.model import AgentFacts, Failure, Outputs, Usage
+from orbit_core.sched.model import AgentFacts, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState, Run
 from orbit_core.sched.step import step
 from orbit_core.sched.workflow import Workflow
@@ -54,7 +54,7 @@ cluster:
   retries: {max-retries: 3, delay: 1s}
   satellites:
     - {uses: satellite/orbit/echo, identifier: many}
-    - {uses: satellite/orbit/echo, identifier: work}
+    - {uses: satellite/orbit/fail, identifier: work, config: {attempts: 0}}
     - {uses: satellite/orbit/echo, identifier: all, gather: {over: run, when: all-ended}}
   failure:
     from: work
@@ -99,14 +99,31 @@ class Answer:
     outputs: tuple[str, ...] = ()
     failure: Failure | None = None
     kills_agent: bool = False
+    #: Its objects lie in a page, as large ones do.
+    paged: bool = False
+
+    @property
+    def page(self) -> bytes:
+        return "".join(f"{text}\n" for text in self.outputs).encode()
+
+    def as_outputs(self) -> Outputs:
+        if not self.paged or not self.outputs:
+            return Outputs(inline=self.outputs)
+        return Outputs(pages=(Page(content_hash(self.page), len(self.page), len(self.outputs)),))
 
 
 class Script:
-    """The satellites of one seed. `poison`: the share of inputs that end their agent."""
+    """The satellites of one seed. `poison`: the share of inputs that end their agent; `paged`: of outputs in pages."""
 
-    def __init__(self, seed: int, *, poison: float = 0.0) -> None:
+    def __init__(self, seed: int, *, poison: float = 0.0, paged: float = 0.0) -> None:
         self._seed = seed
         self._poison = poison
+        self._paged = paged
+
+    @property
+    def pages(self) -> bool:
+        """Whether there are objects that lie in blobs."""
+        return self._paged > 0
 
     def answer(self, invocation_id: str, step_name: str, attempt: int) -> Answer:
         rng = random.Random(derived_id("answer", self._seed, invocation_id))
@@ -122,7 +139,8 @@ class Script:
                 return Answer(duration_s, failure=Failure("stubborn", "it never works, and may be tried again"))
             if kind < 0.4 and attempt <= flaky:
                 return Answer(duration_s, failure=Failure("flaky", f"try {attempt}"))
-        return Answer(duration_s, tuple(f'{{"of":"{invocation_id[-6:]}","n":{n}}}' for n in range(count)))
+        outputs = tuple(f'{{"of":"{invocation_id[-6:]}","n":{n}}}' for n in range(count))
+        return Answer(duration_s, outputs, paged=rng.random() < self._paged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +159,7 @@ def ends(run: Run, workflow: Workflow) -> dict[str, End]:
         each.id: End(
             workflow.steps[each.step].identifier,
             each.status,
-            each.outputs.inline if each.outputs else (),
+            (*each.outputs.inline, *(page.sha256 for page in each.outputs.pages)) if each.outputs else (),
             each.failure.code if each.failure and each.status == "failed" else "",
         )
         for each in run.invocations.values()
@@ -186,4 +204,4 @@ def _outcome(state: MeshState, command: Dispatch, script: Script) -> Event:
         return AttemptFailed(key, "ideal", poisoned, Usage(), 0.0)
     if answer.failure is not None:
         return AttemptFailed(key, "ideal", answer.failure, Usage(), 0.0)
-    return AttemptSucceeded(key, "ideal", Outputs(inline=answer.outputs), Usage())
+    return AttemptSucceeded(key, "ideal", answer.as_outputs(), Usage())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import json
 import logging
 import random
 import shutil
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from orbit_core.errors import OrbitError
-from orbit_core.limits import MIB
+from orbit_core.limits import MIB, OBJECT_INLINE_MAX_BYTES
 from orbit_core.pb.orbit.v1 import runs_pb2
 from orbit_core.sched import lineage
 from orbit_core.sched.events import ClusterSubmitted
@@ -72,7 +73,8 @@ class World:
         self.reader = random.Random(f"{seed}/reader")
         self.keys = Keys()
         self.history: list[str] = []
-        self.script = work.Script(seed, poison=0.0 if calm else self.rng.choice((0.0, 0.0, 0.08)))
+        poison = 0.0 if calm else self.rng.choice((0.0, 0.0, 0.08))
+        self.script = work.Script(seed, poison=poison, paged=0.0 if calm else self.rng.choice((0.0, 0.5)))
         specs = {name: work.cluster(name) for name in work.NAMES}
         self.judge = Judge(self.keys, {}, self.say, self.loop.time)
         self._specs = specs
@@ -83,6 +85,7 @@ class World:
         self.coordinators = {n: Coordinator(self, n, skews[i]) for i, n in enumerate(COORDINATORS)}
         self.agents = {n: Agent(self, n, skews[3 + i]) for i, n in enumerate(AGENTS)}
         self.nodes: dict[str, Node] = {**self.coordinators, **self.agents}
+        self.judge.nodes = self.nodes
         self.user = Process("user")
         self.accepted: list[str] = []
 
@@ -198,13 +201,17 @@ class World:
 
     async def trigger(self, name: str, request_id: str) -> str:
         """A user starts a run, and asks until somebody has accepted it; its identifier."""
-        request = runs_pb2.TriggerRunRequest(cluster=f"lab/{name}", request_id=request_id, payload_json=b"{}")
+        request = runs_pb2.TriggerRunRequest(cluster=f"lab/{name}", request_id=request_id, payload_json=self._payload())
         response = await self.insist(lambda node: node.runs.TriggerRun(request, None))
         run_id: str = response.run.run_id
         self.say(f"user: {run_id} ({name}) is accepted")
         self.accepted.append(run_id)
         self.judge.accepted(run_id)
         return run_id
+
+    def _payload(self) -> bytes:
+        """Some payloads are large, and lie in a blob."""
+        return json.dumps({"large": "x" * OBJECT_INLINE_MAX_BYTES}).encode() if self.script.pages else b"{}"
 
     async def insist(self, ask: Any) -> Any:
         """Asks one coordinator after the other until one answers."""
@@ -231,6 +238,8 @@ class World:
                 self._crash(node)
             case "lose-machine":
                 self._crash(node, silent=True)
+            case "lose-blob":
+                self._lose_blob()
             case "bury-agent" | "bury-coordinator":
                 assert node is not None
                 node.dead_for_good = True
@@ -274,6 +283,16 @@ class World:
                 node.drain()
             case _:
                 raise ValueError(fault.kind)
+
+    def _lose_blob(self) -> None:
+        """A page that a live run rests on is on no disk any more."""
+        pages = self.judge.pages()
+        if pages:
+            sha256 = self.rng.choice(pages)
+            self.say(f"every copy of {sha256[:8]} is gone")
+            self.judge.gone.add(sha256)
+            for node in self.nodes.values():
+                node.blobs.contents.pop(sha256, None)
 
     def _flap(self, node: Node, until_s: float) -> None:
         """Streams that never last, while etcd is slow: much is in flight whenever one ends and the next begins."""
@@ -374,12 +393,13 @@ class World:
         return "; ".join(parts)
 
     def _compare(self, run_id: str) -> None:
-        """The run came to what it had to come to; below an innocent that its agents' deaths poisoned, to less."""
+        """The run came to what it had to come to; to less where agents' deaths poisoned an innocent, or blobs are lost."""
         created = self.judge.created[run_id]
         workflow = self.judge.state.workflows[created.spec_hash]
         wanted = work.expected(created, workflow, self.script)
         actual = self.judge.outcomes[run_id]
-        unlucky = {key for key, end in actual.items() if end.failure == "poisoned" and wanted.get(key) != end}
+        misfortunes = ("poisoned", "data-lost")  # the judge has looked at each of the latter
+        unlucky = {key for key, end in actual.items() if end.failure in misfortunes and wanted.get(key) != end}
         if unlucky:
             return
         for key, end in wanted.items():

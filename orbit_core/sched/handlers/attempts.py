@@ -49,7 +49,6 @@ def attempt_started(state: MeshState, event: AttemptStarted) -> list[Command]:
         return []
     move(state, run, invocation, Status.RUNNING, f"on agent {event.agent_id}")
     invocation.started_ms = state.now_ms
-    invocation.missing_since_ms = 0
     return [RunChanged(run.id)]
 
 

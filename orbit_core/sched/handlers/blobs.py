@@ -24,15 +24,22 @@ def inputs_lost(state: MeshState, event: InputsLost) -> list[Command]:
     if run is None or invocation is None:
         return []
     release(state, invocation)
-    if event.gone:
-        invocation.missing_since_ms = invocation.missing_since_ms or state.now_ms
-    waited_ms = state.now_ms - (invocation.missing_since_ms or state.now_ms)
+    waited_ms = [_missing_for_ms(state, run, name) for name in event.sha256] if event.gone else [0]
     # Machines come back; after a while they are taken for gone.
-    if waited_ms < DATA_LOST_AFTER_MS and not planted("lost-at-once"):
+    if min(waited_ms) < DATA_LOST_AFTER_MS and not planted("lost-at-once"):
         invocation.not_before_ms = state.now_ms + MISSING_INPUTS_RETRY_MS
         move(state, run, invocation, Status.WAITING, "its inputs cannot be had just now")
         return [RunChanged(run.id)]
     return _make_or_fail(state, run, invocation, event.sha256)
+
+
+def _missing_for_ms(state: MeshState, run: Run, sha256: str) -> int:
+    """For how long no machine has had the blob. Found missing now; if it had been had since, that was long ago."""
+    first_ms, last_ms = run.missing.get(sha256, (state.now_ms, state.now_ms))
+    if state.now_ms - last_ms > DATA_LOST_AFTER_MS / 2:
+        first_ms = state.now_ms
+    run.missing[sha256] = (first_ms, state.now_ms)
+    return state.now_ms - first_ms
 
 
 def _make_or_fail(state: MeshState, run: Run, invocation: Invocation, sha256: tuple[str, ...]) -> list[Command]:
@@ -53,6 +60,6 @@ def _make_or_fail(state: MeshState, run: Run, invocation: Invocation, sha256: tu
 
 def _make_again(state: MeshState, run: Run, maker: Invocation) -> None:
     maker.remaking = maker.status
-    maker.failures = maker.losses = maker.missing_since_ms = 0
+    maker.failures = maker.losses = 0
     lineage.count_open(state, run, maker, +1)
     move(state, run, maker, Status.READY, "what it returned is lost, and made again")

@@ -39,6 +39,8 @@ def made_again(state: MeshState, run: Run, maker: Invocation, outputs: Outputs |
     """The maker has come to an end once more. `outputs`: what it returned; None: it could not."""
     same = outputs is not None and outputs == maker.outputs
     end_making(state, run, maker)
+    for page in outputs.pages if same and outputs else ():
+        run.missing.pop(page.sha256, None)
     commands: list[Command] = [RunChanged(run.id)]
     for each in list(run.invocations.values()):
         if each.ended or maker.id not in each.awaits:
@@ -48,7 +50,6 @@ def made_again(state: MeshState, run: Run, maker: Invocation, outputs: Outputs |
             each.awaits.clear()
             commands += fail(state, run, each, data_lost(f"what {maker.id} returned"))
         elif not each.awaits:
-            each.missing_since_ms = 0
             move(state, run, each, Status.READY, "its inputs have been made again")
     return commands
 
