@@ -26,6 +26,7 @@ class CoordinatorConfig:
     prefix: str
     lease_ttl_s: int
     allow_private_addresses: bool
+    http: str | None
 
 
 def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
@@ -46,6 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
         action="store_true",
         help="satellites may send requests to loopback and private addresses",
     )
+    parser.add_argument("--http", metavar="HOST:PORT", help="where webhooks are taken; nowhere unless said")
     given = parser.parse_args(arguments)
     return CoordinatorConfig(
         etcd=tuple(filter(None, given.etcd.split(","))),
@@ -57,4 +59,5 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
         prefix=given.prefix,
         lease_ttl_s=given.lease_ttl,
         allow_private_addresses=given.allow_private_addresses,
+        http=given.http,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,6 +15,7 @@ from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
 from orbit_coordinator.config import CoordinatorConfig
 from orbit_coordinator.copies import MeshBlobs, other_machines
+from orbit_coordinator.http_front import HttpFront
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.agents import AgentLinkService, AgentService
@@ -23,6 +25,7 @@ from orbit_coordinator.services.models import ModelService
 from orbit_coordinator.services.runs import RunService
 from orbit_coordinator.services.scheduling import SchedulingService
 from orbit_coordinator.services.secrets import SecretService
+from orbit_coordinator.services.triggers import TriggerService, deliver
 from orbit_coordinator.specs import SpecStore
 from orbit_coordinator.term import Resources
 from orbit_coordinator.vault import Secrets
@@ -42,6 +45,8 @@ from orbit_core.pb.orbit.v1 import (
     scheduling_pb2_grpc,
     secrets_pb2,
     secrets_pb2_grpc,
+    triggers_pb2,
+    triggers_pb2_grpc,
 )
 from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.security.vault import Vault, load_master_key
@@ -61,6 +66,7 @@ _SERVICES = (
     (agents_pb2, "AgentLinkService"),
     (scheduling_pb2, "SchedulingService"),
     (secrets_pb2, "SecretService"),
+    (triggers_pb2, "TriggerService"),
     (blobs_pb2, "BlobService"),
     (models_pb2, "ModelService"),
 )
@@ -89,6 +95,9 @@ class Server:
         access = Access(self._resources(address))
         self._add_services(server, access)
         await server.start()
+        front = HttpFront(partial(deliver, access))
+        if self._config.http:
+            access.http_address = await front.start(self._config.http)
         ready(address)
         election = Election(
             self._store, self._keys, Candidate(self._config.id, address), ttl_s=self._config.lease_ttl_s
@@ -143,6 +152,7 @@ class Server:
         agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(access), server)
         agents_pb2_grpc.add_AgentLinkServiceServicer_to_server(AgentLinkService(access), server)
         scheduling_pb2_grpc.add_SchedulingServiceServicer_to_server(SchedulingService(access, catalog), server)
+        triggers_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerService(access), server)
         secrets_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(access), server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(access), server)
         blobs_pb2_grpc.add_BlobServiceServicer_to_server(CoordinatorBlobs(access), server)

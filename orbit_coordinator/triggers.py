@@ -121,33 +121,43 @@ class CronClock:
                 await self._leader.tell(event)
 
 
-class Chains:
-    """Starts runs of clusters that wait for another one to finish."""
+class Starter:
+    """Starts a run for a firing of a trigger, once: however often it is asked, and whatever leads."""
 
-    def __init__(self, leader: Leader, specs: SpecStore, archive: Archive, blobs: BlobStore) -> None:
-        self._leader = leader
-        self._specs = specs
+    def __init__(self, leader: Leader, archive: Archive, blobs: BlobStore) -> None:
+        self.leader = leader
         self._archive = archive
         self._blobs = blobs
 
+    async def start(self, spec: Spec, kind: str, key: str, payload: dict[str, Any]) -> str:
+        """The run's identifier; durable when it returns. `key`: what makes this firing itself.
+
+        A run that was started before may have ended and left the state since: the archive is asked too.
+        """
+        run_id = run_id_of(spec.cluster.identifier, kind, key)
+        if run_id not in self.leader.state.runs and await self._archive.find(run_id) is None:
+            now_ms = self.leader.now_ms()
+            event = await run_created(spec, kind, key, payload, self._blobs, time_ms=now_ms, now_ms=now_ms)
+            await self.leader.tell(event)
+        return run_id
+
+
+class Chains:
+    """Starts runs of clusters that wait for another one to finish."""
+
+    def __init__(self, starter: Starter, specs: SpecStore) -> None:
+        self._starter = starter
+        self._specs = specs
+
     async def fire(self, ended: Run) -> None:
-        """What waits for the cluster of this run has a run of its own, durable when this returns; calling twice
-        changes nothing, though the run that was started first may have ended and left the state since."""
-        for entry in list(self._leader.state.clusters.values()):
+        """What waits for the cluster of this run has a run of its own, durable when this returns."""
+        for entry in list(self._starter.leader.state.clusters.values()):
             if not entry.enabled:
                 continue
             spec = await self._specs.get(entry.spec_hash)
-            if ended.cluster not in followed_by(spec.cluster):
-                continue
-            run_id = run_id_of(entry.identifier, "cluster-finished", ended.id)
-            if run_id in self._leader.state.runs or await self._archive.find(run_id) is not None:
-                continue
-            now_ms = self._leader.now_ms()
-            event = await run_created(
-                spec, "cluster-finished", ended.id, _told_of(ended), self._blobs, time_ms=now_ms, now_ms=now_ms
-            )
-            log.info("%s ended as %s: %s follows", ended.id, ended.status, entry.identifier)
-            await self._leader.tell(event)
+            if ended.cluster in followed_by(spec.cluster):
+                log.info("%s ended as %s: %s follows", ended.id, ended.status, entry.identifier)
+                await self._starter.start(spec, "cluster-finished", ended.id, _told_of(ended))
 
 
 def followed_by(cluster: Cluster) -> list[str]:

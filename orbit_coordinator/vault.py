@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from orbit_core.errors import FieldViolation, InvalidRequestError
 from orbit_core.ids import NAME_PATTERN
@@ -19,7 +19,10 @@ class Secrets:
 
     async def for_step(self, cluster: Cluster, step: Step) -> dict[str, str]:
         """Values by the names that the step uses. SecretError naming those that the vault lacks."""
-        names = step.secret_names()
+        return await self.of(cluster, step.secret_names())
+
+    async def of(self, cluster: Cluster, names: Collection[str]) -> dict[str, str]:
+        """Values of a cluster's secrets. SecretError naming those that the vault lacks."""
         if not names:
             return {}
         declared = {secret.name: secret.vault_name for secret in cluster.secrets}

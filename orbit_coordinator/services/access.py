@@ -38,6 +38,8 @@ class Access:
         self.leader_id = ""
         self.leader_address: str | None = None
         self.epoch = 0
+        #: Where this coordinator takes webhooks; empty: nowhere.
+        self.http_address = ""
 
     def leading(self) -> Term:
         """The present term. NotLeaderError, which names the leader where it is known."""

@@ -64,6 +64,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             runs_live=len(term.state.runs) if term else 0,
             journal_sequence=term.leader.sequence if term else 0,
             blob_copies=_copies(access.resources.address, term),
+            http_address=access.http_address,
         )
 
 

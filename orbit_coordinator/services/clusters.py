@@ -64,7 +64,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
             await term.leader.tell(ClusterSubmitted(cluster.identifier, spec.spec_hash))
         return clusters_pb2.SubmitClusterResponse(
             cluster=cluster_view(cluster, term.state.clusters[cluster.identifier]),
-            diagnostics=[diagnostic_view(each) for each in loaded.diagnostics],
+            diagnostics=[diagnostic_view(each) for each in (*loaded.diagnostics, *self._unheard(cluster, request))],
             changed=changed,
         )
 
@@ -162,6 +162,14 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
                 seen.add(way[-1])
                 followed = followed_by((await self._access.resources.specs.get(entry.spec_hash)).cluster)
                 ways += [[*way, each] for each in followed]
+
+    def _unheard(self, cluster: Cluster, request: clusters_pb2.SubmitClusterRequest) -> list[Diagnostic]:
+        """A warning where a cluster waits for webhooks that this coordinator does not take."""
+        if self._access.http_address or not any(isinstance(each, WebhookTrigger) for each in cluster.triggers):
+            return []
+        message = "nobody listens for webhooks here: `orbit up --http PORT`, or `--http` of the coordinator, does"
+        file = request.file_name or "cluster.yml"
+        return [Diagnostic("warning", "nobody-listens", file, None, None, "cluster.trigger", message)]
 
     async def _view(self, entry: ClusterEntry) -> clusters_pb2.Cluster:
         return cluster_view((await self._access.resources.specs.get(entry.spec_hash)).cluster, entry)

@@ -219,6 +219,7 @@ def mesh(message: agents_pb2.GetMeshResponse) -> types.Mesh:
         runs_live=message.runs_live,
         journal_sequence=message.journal_sequence,
         blob_copies=message.blob_copies,
+        http_address=message.http_address,
     )
 
 

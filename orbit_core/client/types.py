@@ -315,6 +315,8 @@ class Mesh:
     runs_live: int
     journal_sequence: int
     blob_copies: int
+    #: Where the coordinator that answered takes webhooks; empty: nowhere.
+    http_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class LocalMesh:
 
     `data`: where everything is kept; None: a temporary directory that goes with the mesh. `etcd`: endpoints of one
     that runs already; none: a private one is started. `on_end` hears of children that die by themselves.
+    `http_port`: where the first coordinator takes webhooks, the others behind it; 0: any free ports; None: nowhere.
     `drain_s`: how long an agent may finish what it runs when the mesh is stopped.
     Enter it on a thread that lives as long as the mesh: children end with the thread that started them.
     """
@@ -61,6 +62,7 @@ class LocalMesh:
         etcd: Sequence[str] = (),
         listen_host: str = _LOOPBACK,
         listen_port: int = 0,
+        http_port: int | None = None,
         allow_private_addresses: bool = False,
         models: Path | None = None,
         drain_s: float = 2.0,
@@ -74,6 +76,7 @@ class LocalMesh:
         self._etcd_given = tuple(etcd)
         self._listen_host = listen_host
         self._listen_port = listen_port
+        self._http_port = http_port
         self._allow_private_addresses = allow_private_addresses
         self._models = models
         self._drain_s = drain_s
@@ -225,6 +228,8 @@ class LocalMesh:
             *("--listen", address or f"{self._listen_host}:{port}"),
             *("--master-key-file", str(self._master_key_file)),
         ]
+        if self._http_port is not None:
+            arguments += ["--http", f"{self._listen_host}:{self._http_port + index if self._http_port else 0}"]
         if self._allow_private_addresses:
             arguments.append("--allow-private-addresses")
         return self._child("orbit_coordinator", f"coordinator-{index}", arguments)

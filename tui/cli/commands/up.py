@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -42,6 +43,7 @@ _LOOK_EVERY_S = 1.0
 @click.option("--memory", metavar="4GiB", help="Memory that each agent offers.  [an even share]")
 @click.option("--slots", type=click.IntRange(min=1), help="Attempts at once on each agent at most.")
 @click.option("--listen", default="127.0.0.1", show_default=True, metavar="HOST[:PORT]", help="For clients and agents.")
+@click.option("--http", type=click.IntRange(1, 65_535), metavar="PORT", help="Take webhooks there.  [nowhere]")
 @click.option("--context", default="local", show_default=True, help="The name under which other commands find it.")
 @click.option("--allow-private-addresses", is_flag=True, help="Satellites may call loopback and private addresses.")
 def up(
@@ -54,6 +56,7 @@ def up(
     memory: str | None,
     slots: int | None,
     listen: str,
+    http: int | None,
     context: str,
     allow_private_addresses: bool,
 ) -> None:
@@ -86,10 +89,12 @@ def up(
         etcd=etcd,
         listen_host=host,
         listen_port=port,
+        http_port=http,
         allow_private_addresses=allow_private_addresses,
         on_end=lambda ended: _tell_end(session, ended),
     )
-    asyncio.run(until_signalled(_keep(session, mesh, context)))
+    webhooks = [f"http://{host}:{http + index}" for index in range(coordinators)] if http else []
+    asyncio.run(until_signalled(_keep(session, mesh, context, webhooks)))
 
 
 def _share_of_cores(agents: int) -> float:
@@ -102,12 +107,12 @@ def _share_of_memory(agents: int) -> str:
     return f"{max(2 * GIB, psutil.virtual_memory().total // max(1, agents)) // MIB}MiB"
 
 
-async def _keep(session: Session, mesh: LocalMesh, context: str) -> None:
+async def _keep(session: Session, mesh: LocalMesh, context: str, webhooks: Sequence[str]) -> None:
     try:
         with session.err.status(f"starting etcd, {plural(len(mesh.plans), 'agent')} …"):
             await mesh.start()
         with context_file(orbit_home(), mesh.addresses, context) as file:
-            _welcome(session, mesh, file)
+            _welcome(session, mesh, file, webhooks)
             while not mesh.etcd_ended:  # noqa: ASYNC110 - another process's end: there is no event to wait for
                 await asyncio.sleep(_LOOK_EVERY_S)
         raise StoreError(
@@ -121,12 +126,13 @@ async def _keep(session: Session, mesh: LocalMesh, context: str) -> None:
         await mesh.stop()
 
 
-def _welcome(session: Session, mesh: LocalMesh, file: Path) -> None:
+def _welcome(session: Session, mesh: LocalMesh, file: Path, webhooks: Sequence[str]) -> None:
     prices = ", ".join(sorted({money(plan.price_usd_per_hour) for plan in mesh.plans})) or "none"
     where = f"temporary, in {mesh.data}" if mesh.temporary else str(mesh.data)
     for name, text in (
         ("mesh", f"up at {', '.join(mesh.addresses)}"),
         ("agents", f"{len(mesh.plans)} at {prices} an hour"),
+        *([("webhooks", f"posted to {', '.join(webhooks)}")] if webhooks else []),
         ("data", where),
         ("logs", str(mesh.log_dir)),
         ("context", str(file)),
