@@ -201,7 +201,7 @@ class Agent:
     async def _heartbeats(self) -> None:
         psutil.cpu_percent()
         while True:
-            await self._clock.sleep(HEARTBEAT_S)
+            await self._models.news(HEARTBEAT_S)
             models = await self._models.report()
             if self._tell_of(models):
                 self._advertiser.say(self._advertisement)

@@ -6,6 +6,7 @@ Only wiring and lifetimes live here; each part decides for itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,8 +50,9 @@ class AgentModels:
         self._store = store
         self._server = server
         self._found = found
-        self._mesh = MeshModels(*mesh, store, server.unload)
-        self._pulls = Pulls(store, self._mesh.look)
+        self._news = asyncio.Event()
+        self._mesh = MeshModels(*mesh, store, server.unload, self._news.set)
+        self._pulls = Pulls(store, self._mesh.look, self._news.set)
 
     @classmethod
     async def create(
@@ -93,6 +95,13 @@ class AgentModels:
     async def registered(self) -> None:
         """Returns once the mesh's registrations are known here."""
         await self._mesh.known.wait()
+
+    async def news(self, within_s: float) -> None:
+        """Returns when a registration has changed or a pull has ended, at the latest after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._news.wait()
+        self._news.clear()
 
     def pull(self, command: agents_pb2.PullModelCommand) -> None:
         """Fetches a model in the background."""

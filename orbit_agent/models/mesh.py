@@ -63,13 +63,24 @@ class Pinner:
 
 
 class MeshModels:
-    """Keeps the store's mirror in line with etcd. `changed` is told of each model that is no longer what it was."""
+    """Keeps the store's mirror in line with etcd.
 
-    def __init__(self, store: Store, keys: Keys, models: ModelStore, changed: Callable[[str], Awaitable[None]]) -> None:
+    `changed` is told of each model that is no longer what it was, `news` that there is something to tell.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        models: ModelStore,
+        changed: Callable[[str], Awaitable[None]],
+        news: Callable[[], None],
+    ) -> None:
         self._store = store
         self._keys = keys
         self._models = models
         self._changed = changed
+        self._news = news
         self._records: dict[str, ModelRecord] = {}
         self._mirroring = asyncio.Lock()
         #: Set once the registrations have been read.
@@ -126,3 +137,4 @@ class MeshModels:
             _log.info("the model %s was registered anew, or removed", record.name)
             await self._changed(record.name)
             await asyncio.to_thread(self._models.discard, record.manifest)
+        self._news()

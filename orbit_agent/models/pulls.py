@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from orbit_agent.models.resending import Look
@@ -24,9 +25,10 @@ class Pulled:
 class Pulls:
     """The pulls of one agent: each is done once, however often it is asked for."""
 
-    def __init__(self, models: ModelStore, look: Look) -> None:
+    def __init__(self, models: ModelStore, look: Look, news: Callable[[], None]) -> None:
         self._models = models
         self._look = look
+        self._news = news
         self._asked: dict[str, str] = {}
         self._ended: dict[str, Pulled] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,3 +65,4 @@ class Pulls:
             _log.warning("the model %s cannot be pulled: %s", name, failure)
         if self._asked.get(name) == pull_id:
             self._ended[name] = Pulled(pull_id, failure)
+            self._news()

@@ -34,11 +34,8 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         on_agents = _on_agents(term)
         for name in on_agents:  # those that ship with Orbit
             records.setdefault(name, ModelRecord(name, ""))
-        # An agent that has not spoken of a model yet is there all the same.
         views = [
-            _view(records[name], {agent_id: _unheard(name) for agent_id in sorted(term.streams.streams)} | heard)
-            for name in sorted(records)
-            for heard in [on_agents.get(name, {})]
+            _view(records[name], _unheard(term, records[name]) | on_agents.get(name, {})) for name in sorted(records)
         ]
         return models_pb2.ListModelsResponse(models=views)
 
@@ -92,8 +89,16 @@ def _on_agents(term: Term) -> dict[str, dict[str, agents_pb2.AgentModel]]:
     return found
 
 
-def _unheard(name: str) -> agents_pb2.AgentModel:
-    return agents_pb2.AgentModel(name=name, state=agents_pb2.MODEL_STATE_COLD)
+def _unheard(term: Term, record: ModelRecord) -> dict[str, agents_pb2.AgentModel]:
+    """A model on every attached agent: one that has not spoken of it yet is there all the same."""
+    return {
+        agent_id: agents_pb2.AgentModel(
+            name=record.name,
+            state=agents_pb2.MODEL_STATE_COLD,
+            barred=not record.admits(dict(stream.advertisement.labels)),
+        )
+        for agent_id, stream in sorted(term.streams.streams.items())
+    }
 
 
 def _chosen(term: Term, request: models_pb2.PullModelRequest, record: ModelRecord) -> list[str]:
