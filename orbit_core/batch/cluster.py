@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
-
 from orbit_core.errors import FieldViolation, InvalidRequestError
 from orbit_core.ids import content_hash, derived_id
 from orbit_core.limits import BATCH_WINDOW_MAX_MS, BATCH_WINDOW_MIN_MS
 from orbit_core.spec.durations import format_duration_ms
+from orbit_core.spec.models import VERSION
 
 PROJECT: Final = "batch"
 #: The steps: one invocation that lists the pages, and one for each page.
 PAGES: Final = "pages"
 ANSWERS: Final = "answers"
 MAX_TOKENS: Final = 1_024
+MAX_TOKENS_MOST: Final = 1_000_000
 
 _SLUG_CHARS: Final = 60
 
@@ -40,12 +40,17 @@ class BatchOptions:
     any_model: bool = False
 
     def check(self) -> None:
-        """Raises `InvalidRequestError` for a window that is too short or too long."""
+        """Raises `InvalidRequestError` for what no batch can be run with."""
         if not BATCH_WINDOW_MIN_MS <= self.window_ms <= BATCH_WINDOW_MAX_MS:
             least, most = format_duration_ms(BATCH_WINDOW_MIN_MS), format_duration_ms(BATCH_WINDOW_MAX_MS)
             raise InvalidRequestError(
                 f"a batch cannot have a window of {format_duration_ms(max(0, self.window_ms))}",
                 violations=[FieldViolation("window", f"expected from {least} to {most}")],
+            )
+        if not 1 <= self.max_tokens <= MAX_TOKENS_MOST:
+            raise InvalidRequestError(
+                f"an answer cannot have {self.max_tokens} tokens",
+                violations=[FieldViolation("max_tokens", f"expected from 1 to {MAX_TOKENS_MOST:,}")],
             )
         if not self.model:
             raise InvalidRequestError("a batch needs a model", remedy="`orbit models list` shows those there are")
@@ -84,7 +89,8 @@ def document(options: BatchOptions) -> bytes:
             },
         ],
     }
-    return yaml.safe_dump({"version": "0.0.1b", "cluster": cluster}, sort_keys=False, allow_unicode=True).encode()
+    # JSON, which the format is too: a model's name that looks like a number stays a text.
+    return json.dumps({"version": VERSION, "cluster": cluster}, ensure_ascii=False, indent=2).encode()
 
 
 def payload(manifest_sha256: str, manifest_bytes: int, lines: int, options: BatchOptions) -> dict[str, Any]:

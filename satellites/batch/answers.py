@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 from pydantic import BaseModel, Field, field_validator
 
 from orbit_core.batch import answers, requests
-from orbit_core.batch.cluster import MAX_TOKENS
+from orbit_core.batch.cluster import MAX_TOKENS, MAX_TOKENS_MOST
 from orbit_core.batch.lines import Entry, LineError, decode_entry
 from orbit_core.batch.requests import Chat, Embeddings, RequestError
 from satellites.contract import (
@@ -45,7 +45,7 @@ _OPENAI_CODES: Final[dict[str, tuple[str, str | None]]] = {
 class BatchAnswersConfig(SatelliteConfig):
     model: str = Field(min_length=1, description="The name under which the mesh knows it.")
     max_tokens: int = Field(
-        default=MAX_TOKENS, ge=1, le=1_000_000, description="Of an answer whose request does not say."
+        default=MAX_TOKENS, ge=1, le=MAX_TOKENS_MOST, description="Of an answer whose request does not say."
     )
     any_model: bool = Field(default=False, description="Answer lines that name another model too.")
     concurrency: int = Field(default=64, ge=1, le=1_024, description="Requests that are with the model at once.")

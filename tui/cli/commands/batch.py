@@ -17,7 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orbit_core.batch.cluster import MAX_TOKENS, PROJECT
+from orbit_core.batch.cluster import MAX_TOKENS, MAX_TOKENS_MOST, PROJECT
 from orbit_core.client import Batch, BatchAnswers, BatchFile, BatchSubmission, Run
 from orbit_core.errors import InvalidRequestError, MeshUnreachableError
 from orbit_core.spec.durations import parse_duration_ms
@@ -59,7 +59,7 @@ def batch() -> None:
 @click.option("--window", type=_Window(), required=True, metavar="6h", help="Until when, from now: 10m to 7d.")
 @click.option(
     "--max-tokens",
-    type=click.IntRange(1, 1_000_000),
+    type=click.IntRange(1, MAX_TOKENS_MOST),
     default=MAX_TOKENS,
     show_default=True,
     help="Of an answer whose request does not say.",
