@@ -195,20 +195,8 @@ def test_the_public_surface() -> None:
         *("InvocationState", "LogRecord", "Mesh", "PriceKind", "Result", "Run", "RunningInvocation", "RunState"),
         *("Secret", "Severity", "SlaState", "StepProgress", "Submission", "Usage", "Validation"),
         *("ClusterSource", "ClusterVersion", "Download", "FileRef", "RunPage", "files_in"),
-        *(
-            "Batch",
-            "BatchAnswers",
-            "BatchFile",
-            "BatchSubmission",
-            "LineProblem",
-            "Model",
-        ),
-        *(
-            "ModelFile",
-            "ModelOnAgent",
-            "ModelState",
-            "Pull",
-        ),
+        *("Batch", "BatchAnswers", "BatchFile", "BatchSubmission", "LineProblem", "Model"),
+        *("ModelFile", "ModelOnAgent", "ModelState", "Pull"),
         *("CostKey", "CostLine", "Elsewhere", "Explanation", "Quotation", "QuotedSla"),
     }
     methods = {name for name, member in inspect.getmembers(OrbitClient) if callable(member) and name[0] != "_"}
@@ -216,18 +204,8 @@ def test_the_public_surface() -> None:
         *("validate", "submit", "clusters", "cluster", "trigger", "run", "runs", "watch", "results", "logs"),
         *("invocations", "cancel", "agents", "drain", "mesh", "set_secret", "secrets", "delete_secret", "close"),
         *("quote", "explain", "cost"),
-        *(
-            "add_model",
-            "batch",
-            "batch_results",
-            "models",
-            "pull_model",
-            "remove_model",
-        ),
-        *(
-            "submit_batch",
-            "watch_pull",
-        ),
+        *("add_model", "batch", "batch_results", "models", "pull_model", "remove_model"),
+        *("submit_batch", "watch_pull"),
         *("enable", "disable", "delete_cluster", "versions", "roll_back", "rotate_key"),
         *("retry", "resume", "delete_run", "runs_page", "file", "download"),
     }

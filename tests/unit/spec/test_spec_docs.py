@@ -39,7 +39,7 @@ def test_each_file_of_the_guide_is_valid(text: str) -> None:
 
 
 def test_the_guide_shows_files() -> None:
-    assert len(blocks("yaml")) == 4
+    assert len(blocks("yaml")) == 5
 
 
 def test_the_schema_of_the_guide_reads() -> None:
