@@ -62,14 +62,21 @@ class Archive:
             raise leadership.fenced()
 
     async def delete(self, run_id: str, leadership: Leadership) -> bool:
-        """Forgets the summary of an ended run; whether it was there. Its blobs stay where they are."""
-        key = self._keys.archived(run_id)
-        if await self._store.get(key) is None:
+        """Forgets an ended run; whether it was there.
+
+        Its record and its logs name it, so no other run can share them: they go from this machine. Objects are
+        stored by content, may be another run's too, and stay.
+        """
+        found = await self.find(run_id)
+        if found is None:
             return False
-        result = await self._store.txn(compare=[leadership.guard()], success=[Delete(key)])
+        delete = Delete(self._keys.archived(run_id))
+        result = await self._store.txn(compare=[leadership.guard()], success=[delete])
         if not result.succeeded:
             raise leadership.fenced()
         self._read.pop(run_id, None)
+        for sha256 in filter(None, (found.record_sha256, found.logs_sha256)):
+            await self._blobs.delete(sha256)
         return True
 
     async def find(self, run_id: str) -> ArchivedRun | None:

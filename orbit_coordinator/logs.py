@@ -133,5 +133,9 @@ class LogStore:
         if not path.exists():
             path.write_bytes(content)
 
+    def forget(self, run_id: str) -> None:
+        """A run's records are gone from here; that there were none is not an error."""
+        self._path(run_id).unlink(missing_ok=True)
+
     def _path(self, run_id: str) -> Path:
         return self._folder / f"{run_id}.jsonl"

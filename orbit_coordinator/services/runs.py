@@ -275,6 +275,8 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
             remedy = "try again in a moment" if run.ended else f"`orbit cancel {run.id}` ends it"
             raise PreconditionError(f"{run.id} is still under way or being archived", remedy=remedy)
         deleted = await self._access.resources.archive.delete(request.run_id, term.leadership)
+        if deleted:
+            await asyncio.to_thread(self._access.resources.logs.forget, request.run_id)
         return runs_pb2.DeleteRunResponse(deleted=deleted)
 
 

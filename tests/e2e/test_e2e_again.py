@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,14 +67,15 @@ async def failed_in_part(client: OrbitClient, webhook: Webhook, name: str) -> Ru
 
 async def test_what_people_do_to_runs_and_clusters(start_mesh, connect, webhook, tmp_path, eventually):
     """One mesh, each story checked on its own below."""
-    client = connect(await start_mesh())
+    mesh = await start_mesh()
+    client = connect(mesh)
     await a_retry_runs_what_failed_and_nothing_else(client, webhook)
     await a_budget_pauses_and_a_larger_one_lets_it_go_on(client)
     await files_of_results_are_downloaded(client, tmp_path)
     await runs_are_found_page_by_page(client)
     await versions_are_kept_and_rolled_back(client)
     await a_disabled_cluster_starts_nothing(client)
-    await what_is_deleted_is_gone(client)
+    await what_is_deleted_is_gone(mesh, client)
     await a_cluster_follows_another(client, eventually)
     await keys_rotate_under_running_clusters(client, webhook)
 
@@ -194,10 +196,16 @@ async def a_disabled_cluster_starts_nothing(client):
     assert (await end_of(client, await client.trigger("test/quiet"))).state == "succeeded"
 
 
-async def what_is_deleted_is_gone(client):
-    long = cluster("gone", "{uses: satellite/orbit/sleep, identifier: long, config: {seconds: 600}}")
-    await client.submit(long)
+async def what_is_deleted_is_gone(mesh, client):
+    steps = """
+{uses: satellite/orbit/fail, identifier: fail, config: {attempts: 1}, retries: {max-retries: 1, delay: 10ms}}
+{uses: satellite/orbit/sleep, identifier: long, config: {seconds: 600}}
+"""
+    await client.submit(cluster("gone", steps))
     run = await client.trigger("test/gone")
+    async for seen in client.watch(run.run_id):
+        if seen.steps[1].running:
+            break
     with pytest.raises(PreconditionError, match="orbit cancel"):
         await client.delete_run(run.run_id)
     with pytest.raises(PreconditionError, match="orbit disable"):
@@ -209,7 +217,14 @@ async def what_is_deleted_is_gone(client):
     with pytest.raises(NotFoundError):
         await client.trigger("test/gone")
     assert (await client.run(run.run_id)).state == "cancelled", "its runs stay readable"
+    coordinator = mesh.data / mesh.coordinators[0].name
+
+    def mentions() -> list[Path]:
+        return [each for each in coordinator.rglob("*") if each.is_file() and run.run_id.encode() in each.read_bytes()]
+
+    assert mentions()
     assert await delete_once_archived(client, run)
+    assert not mentions(), "its record and its logs are gone from this machine"
     assert not await client.delete_run(run.run_id)
     with pytest.raises(NotFoundError):
         await client.run(run.run_id)
