@@ -64,10 +64,10 @@ class Plan:
         return quick or dict.fromkeys(work.options)
 
     def open_pools(self, number: int) -> dict[int, None]:
-        """Pools on which the class may start now. What cannot be in time may start on any."""
+        """Pools on which the class may start now. What cannot be in time may start on any that is not too slow."""
         options = self.picture.classes[number].options
         if self.overdue.get(number, 0) > 0:
-            return dict.fromkeys(options)
+            return self.quick_pools(number, self.made_ms)
         quotas = [pool for pool in options if self.quotas.get((number, pool), 0) > 0]
         return dict.fromkeys([*quotas, *self.at_once(number)])
 
@@ -84,14 +84,16 @@ class Plan:
     def at_once(self, number: int) -> tuple[int, ...]:
         """Pools on which the class may start beyond its quota: those where waiting can save nothing.
 
-        It is cheapest there, and the plan has no other work start there before it.
+        It is cheapest there, it can be in time there, and the plan has no other work start there before it.
         """
         work = self.picture.classes[number]
         most = work.least_usd * NEARLY
         return tuple(
             pool
             for pool, option in work.options.items()
-            if option.cost_usd <= most and self.turns.get((number, pool), _NEVER) <= self.first.get(pool, _NEVER)
+            if option.cost_usd <= most
+            and option.duration_ms <= work.finish_ms - option.reserve_ms + 1.0
+            and self.turns.get((number, pool), _NEVER) <= self.first.get(pool, _NEVER)
         )
 
 

@@ -77,7 +77,7 @@ def never_dearer(found: Sequence[Quote]) -> list[Quote]:
     best: Quote | None = None
     kept: list[Quote] = []
     for each in found:
-        if best is not None and best.cost_usd < each.cost_usd:
+        if best is not None and (best.cost_usd < each.cost_usd or not each.feasible):
             each = dataclasses.replace(best, sla_ms=each.sla_ms)
         if each.feasible:
             best = each

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbit_core.sched._plan import greedy, linear
+from orbit_core.sched._plan.observe import Demand
 from orbit_core.sched._plan.picture import Option, Picture, Pool, Schedule, WorkClass
-from orbit_core.sched.quote import Quote, never_dearer
+from orbit_core.sched.model import AgentStatus
+from orbit_core.sched.quote import Quote, ask, never_dearer
+from orbit_core.sched.state import Agent, MeshState
+from tests.property.sched_worlds import agent, chain
 
 BOUNDS = (0.0, 2_000.0, 10_000.0, 60_000.0, 300_000.0)
 
@@ -72,3 +77,35 @@ def test_a_longer_sla_is_never_dearer(found: list[tuple[bool, float]]) -> None:
     for each in kept:
         assert each.cost_usd <= least
         least = each.cost_usd if each.feasible else least
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0.0, 0.05, 0.4, 2.0])), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(10, 3_600), st.integers(1, 30)), max_size=4),
+    st.integers(1, 40),
+    st.integers(5, 7_200),
+)
+@settings(max_examples=25, deadline=None)
+def test_what_a_run_would_cost_never_rises_with_its_sla(
+    agents: list[tuple[int, float]], others: list[tuple[int, int]], objects: int, sla_s: int
+) -> None:
+    state = MeshState()
+    for number, (cpus, price) in enumerate(agents):
+        facts = agent(f"a{number}", cpus=cpus, price=price)
+        state.agents[facts.id] = Agent(facts, AgentStatus.ATTACHED)
+    flow = dataclasses.replace(chain(3), sla_ms=1_000 * sla_s)
+    asked = ask(state, flow, 1_000_000, {"s0": objects})
+    busy = []
+    for left_s, amount in others:
+        demand = Demand("other", flow, 1_000_000 + 1_000 * left_s)
+        demand.open[0] = float(amount)
+        demand.ready[0] = amount
+        busy.append(demand)
+    found = dataclasses.replace(asked, others=tuple(busy)).answer()
+    table = sorted({each.sla_ms: each for each in (found.quote, *found.others)}.values(), key=lambda each: each.sla_ms)
+    kept = [each for each in table if each.feasible]
+    costs = [each.cost_usd for each in kept]
+    assert costs == sorted(costs, reverse=True)
+    assert all(each.p50_finish_ms <= each.p95_finish_ms for each in table)
+    if found.shortest_sla_ms is not None:
+        assert all(each.feasible for each in table if each.sla_ms >= found.shortest_sla_ms)

@@ -240,13 +240,17 @@ def _work_class(
 
 
 def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, finish_ms: float) -> dict[int, Option]:
-    """Where the step can run. `availability` keeps to capacity that does not go away, where there is some."""
+    """Where the step can run; only where it can still be in time, if it can somewhere.
+
+    `availability` keeps to capacity that does not go away, where there is some.
+    """
     capable = view.capable(step)
     lasting = [pool for pool in capable if not view.pools[pool].spot]
     if workflow.objective == "availability" and lasting:
         capable = lasting
     again_ms = min((view.estimate(pool, step).p95_ms for pool in lasting), default=0.0)
-    costs = {pool: expected_cost_usd(view.estimates, view.facts[pool], step, amount) for pool in capable}
+    quick = [pool for pool in capable if view.estimate(pool, step).mean_ms <= finish_ms]
+    costs = {pool: expected_cost_usd(view.estimates, view.facts[pool], step, amount) for pool in quick or capable}
     least = min(costs.values(), default=0.0) * NEARLY
     found: dict[int, Option] = {}
     for pool, cost in costs.items():
