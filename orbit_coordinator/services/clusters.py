@@ -37,7 +37,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
     ) -> clusters_pb2.ValidateClusterResponse:
         loaded = await self._load(request.content, request.file_name, vault_names=None)
         return clusters_pb2.ValidateClusterResponse(
-            diagnostics=[diagnostic_view(each) for each in loaded.diagnostics],
+            diagnostics=[diagnostic_view(each) for each in (*loaded.diagnostics, *self._unheard(loaded, request))],
             identifier=loaded.cluster.identifier if loaded.cluster else "",
         )
 
@@ -64,7 +64,7 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
             await term.leader.tell(ClusterSubmitted(cluster.identifier, spec.spec_hash))
         return clusters_pb2.SubmitClusterResponse(
             cluster=cluster_view(cluster, term.state.clusters[cluster.identifier]),
-            diagnostics=[diagnostic_view(each) for each in (*loaded.diagnostics, *self._unheard(cluster, request))],
+            diagnostics=[diagnostic_view(each) for each in (*loaded.diagnostics, *self._unheard(loaded, request))],
             changed=changed,
         )
 
@@ -163,9 +163,12 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
                 followed = followed_by((await self._access.resources.specs.get(entry.spec_hash)).cluster)
                 ways += [[*way, each] for each in followed]
 
-    def _unheard(self, cluster: Cluster, request: clusters_pb2.SubmitClusterRequest) -> list[Diagnostic]:
+    def _unheard(
+        self, loaded: LoadResult, request: clusters_pb2.ValidateClusterRequest | clusters_pb2.SubmitClusterRequest
+    ) -> list[Diagnostic]:
         """A warning where a cluster waits for webhooks that this coordinator does not take."""
-        if self._access.http_address or not any(isinstance(each, WebhookTrigger) for each in cluster.triggers):
+        triggers = loaded.cluster.triggers if loaded.cluster else ()
+        if self._access.http_address or not any(isinstance(each, WebhookTrigger) for each in triggers):
             return []
         message = "nobody listens for webhooks here: `orbit up --http PORT`, or `--http` of the coordinator, does"
         file = request.file_name or "cluster.yml"

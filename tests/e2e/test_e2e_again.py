@@ -186,6 +186,9 @@ async def versions_are_kept_and_rolled_back(client):
 async def a_disabled_cluster_starts_nothing(client):
     step = "{uses: satellite/orbit/echo, identifier: say}"
     await client.submit(cluster("quiet", step, trigger=[{"cron": "0 0 * * *"}, {"api-call": True}]))
+    unheard = cluster("unheard", step, trigger={"webhook": {"path": "/hook"}})
+    for found in (await client.validate(unheard), await client.submit(unheard)):
+        assert [each.code for each in found.diagnostics] == ["open-webhook", "nobody-listens"]
     assert (await client.cluster("test/quiet")).next_run_ms
     disabled = await client.disable("test/quiet")
     assert (disabled.enabled, disabled.next_run_ms) == (False, None)
