@@ -25,7 +25,7 @@ from orbit_agent.inference.errors import ProviderError
 from orbit_agent.inference.providers import Providers, installed_wheels, probe
 from orbit_agent.inference.server import ModelServer
 from orbit_agent.models.mesh import MeshModels, Pinner
-from orbit_agent.models.pulls import Pulls
+from orbit_agent.models.pulls import Pulled, Pulls
 from orbit_agent.models.resending import Resending
 from orbit_agent.models.store import CACHE_LIMIT_BYTES, ModelStore, StoredModel
 from orbit_core.pb.orbit.v1 import agents_pb2
@@ -114,10 +114,14 @@ class AgentModels:
 
     async def report(self) -> list[agents_pb2.AgentModel]:
         """Every model that is known here, in the order of names."""
+        ended = self._pulls.ended()  # before the store is looked at: what a pull has done is then seen with its end
         stored = await asyncio.to_thread(self._store.list)
-        return [self._model(each, loaded) for each, loaded in zip(stored, self._server.loaded(stored), strict=True)]
+        return [
+            self._model(each, loaded, ended.get(each.registration.name, Pulled("")))
+            for each, loaded in zip(stored, self._server.loaded(stored), strict=True)
+        ]
 
-    def _model(self, stored: StoredModel, loaded: LoadedModel) -> agents_pb2.AgentModel:
+    def _model(self, stored: StoredModel, loaded: LoadedModel, pulled: Pulled) -> agents_pb2.AgentModel:
         state = _STATES[loaded.state]
         if state == agents_pb2.MODEL_STATE_COLD:
             if stored.fetching:
@@ -126,7 +130,6 @@ class AgentModels:
                 state = agents_pb2.MODEL_STATE_CACHED
         manifest = stored.registration.manifest
         here = state in (agents_pb2.MODEL_STATE_CACHED, agents_pb2.MODEL_STATE_WARM)
-        pulled = self._pulls.ended(stored.registration.name)
         return agents_pb2.AgentModel(
             name=stored.registration.name,
             state=state,

@@ -42,9 +42,9 @@ class Pulls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def ended(self, name: str) -> Pulled:
-        """The last pull of a model that has ended; one without an id where there was none."""
-        return self._ended.get(name, Pulled(""))
+    def ended(self) -> dict[str, Pulled]:
+        """The last pull that has ended, of each model that was pulled."""
+        return dict(self._ended)
 
     async def close(self) -> None:
         """Lets go of what is under way. A download on its thread cannot be interrupted; nobody waits for it here."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,6 +147,31 @@ def test_a_model_in_use_is_not_evicted(tmp_path: Path) -> None:
     assert store.cached("a")
     store.open("b")
     assert not store.cached("a")
+
+
+def test_room_is_kept_for_what_is_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ModelStore(tmp_path / "store", cache_limit_bytes=1_500, packaged_root=tmp_path / "packaged")
+    for name in ("a", "b"):
+        store.add(name, f"folder:{model_folder(tmp_path / name, content=name)}")
+    under_way, go_on = threading.Event(), threading.Event()
+    fetch = sources.FolderSource.fetch
+
+    def slowly(source: sources.FolderSource, listing: sources.Listing, target: Path) -> None:
+        under_way.set()
+        assert go_on.wait(10)
+        fetch(source, listing, target)
+
+    monkeypatch.setattr(sources.FolderSource, "fetch", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        fetched = pool.submit(store.pull, "a")
+        assert under_way.wait(10)
+        assert [(m.registration.name, m.fetching) for m in store.list()] == [("a", True), ("b", False)]
+        with pytest.raises(NoRoomError):
+            store.pull("b")
+        go_on.set()
+        fetched.result()
+    store.pull("b")
+    assert [(m.registration.name, m.cached) for m in store.list()] == [("a", False), ("b", True)]
 
 
 def test_a_model_larger_than_the_cache_is_refused_before_it_is_fetched(tmp_path: Path) -> None:

@@ -18,13 +18,16 @@ from orbit_agent.inference.errors import (
     ModelCrashedError,
     ModelSourceError,
     PromptTooLongError,
+    ProviderError,
     UnknownModelError,
 )
+from orbit_agent.models.agent_models import AgentModels, cached, warm
 from orbit_agent.models.mesh import MeshModels, Pinner
 from orbit_agent.models.pulls import Pulled, Pulls
 from orbit_agent.models.resending import RESENDS_MAX, Resending
 from orbit_agent.models.store import ModelStore
 from orbit_core.errors import InvalidRequestError, ModelError
+from orbit_core.pb.orbit.v1 import agents_pb2
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
 from orbit_core.store.models import Manifest, ModelFile, ModelRecord, check_source
@@ -198,19 +201,19 @@ async def test_a_pull_is_done_once_and_tells_how_it_ended(etcd: MemoryStore, mac
     agent = await machine()
     news: list[None] = []
     pulls = Pulls(agent.models, agent.mesh.look, lambda: news.append(None))
-    assert pulls.ended("m") == Pulled("")
+    assert pulls.ended() == {}
     await register(etcd, "m", f"folder:{model_folder(tmp_path / 'source')}")
     pulls.ask("m", "p1")  # the watch may not have brought the registration yet
     pulls.ask("m", "p1")
-    await until(lambda: pulls.ended("m") == Pulled("p1"))
+    await until(lambda: pulls.ended().get("m") == Pulled("p1"))
     assert agent.models.cached("m") and len(news) == 1
     (agent.models.open("m").folder / "model.onnx").write_text("damage")
     pulls.ask("m", "p2")
-    await until(lambda: pulls.ended("m") == Pulled("p2"))
+    await until(lambda: pulls.ended().get("m") == Pulled("p2"))
     assert (agent.models.open("m").folder / "model.onnx").read_text() == "weights", "what is damaged is fetched again"
     pulls.ask("nobody", "p3")
-    await until(lambda: pulls.ended("nobody").pull_id == "p3")
-    assert "there is no model 'nobody'" in pulls.ended("nobody").failure
+    await until(lambda: "nobody" in pulls.ended())
+    assert "there is no model 'nobody'" in pulls.ended()["nobody"].failure
     await pulls.close()
 
 
@@ -292,3 +295,37 @@ def test_sources_that_the_mesh_takes(source: str) -> None:
 def test_sources_that_it_refuses(source: str) -> None:
     with pytest.raises(InvalidRequestError, match="names no source"):
         check_source(source)
+
+
+async def test_an_agent_without_a_runtime_does_without(
+    etcd: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orbit_agent.models.agent_models.installed_wheels", dict)
+    models = await AgentModels.create(tmp_path, (etcd, KEYS), labels={}, threads=1, memory_limit_bytes=1 << 30)
+    await models.start()
+    assert models.providers == ()
+    with pytest.raises(ProviderError, match="no runtime for models"):
+        await models.inference.generate(REQUEST)
+    await models.close()
+
+
+async def test_what_an_agent_tells_of_its_models(etcd: MemoryStore, tmp_path: Path) -> None:
+    await register(etcd, "kept", "folder:/nowhere", gpu="yes")
+    await register(etcd, "mine", f"folder:{model_folder(tmp_path / 'source')}")
+    models = await AgentModels.create(
+        tmp_path / "models", (etcd, KEYS), labels={}, threads=1, memory_limit_bytes=1 << 30
+    )
+    running = asyncio.create_task(models.run())
+    await models.registered()
+    models.pull(agents_pb2.PullModelCommand(name="mine", pull_id="p1"))
+    async with asyncio.timeout(10):
+        while not (said := {each.name: each for each in await models.report()})["mine"].pull_id:
+            await models.news(within_s=10)
+    assert (said["kept"].state, said["kept"].barred) == (agents_pb2.MODEL_STATE_COLD, True)
+    assert (said["mine"].state, said["mine"].failure) == (agents_pb2.MODEL_STATE_CACHED, "")
+    assert said["mine"].size_bytes == sum(path.stat().st_size for path in (tmp_path / "source").iterdir())
+    assert said["orbit-demo"].state == agents_pb2.MODEL_STATE_CACHED, "it ships: nothing need be fetched"
+    assert (cached(list(said.values())), warm(list(said.values()))) == (["mine", "orbit-demo"], [])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await models.close()
