@@ -30,6 +30,7 @@ CATALOG: Final[dict[str, str]] = {
     "fan-out-stalls": "no further child is created when one ends",
     "retry-unbounded": "a failing invocation is tried for ever",
     "poison-uncounted": "an input that ends its agents is tried for ever",
+    "suspects-share": "an input that may have ended its agents runs beside others",
     "announced-loss-counted": "a drained agent's attempts count as if it had died",
     "assignment-not-deduplicated": "an assignment that comes twice starts twice",
     "credit-leak": "an acknowledged result gives no room back",

@@ -71,6 +71,8 @@ def _of_agents(state: MeshState) -> list[str]:
     found: list[str] = []
     for agent in state.agents.values():
         cpu_milli = memory_bytes = gpus = 0
+        if len(agent.assigned) > 1 and any(state.is_suspect(assigned) for assigned in agent.assigned.values()):
+            found.append(f"{agent.facts.id} runs something beside what may end it")
         for assigned in agent.assigned.values():
             known = state.invocation(assigned.run_id, assigned.invocation_id)
             if known is None or known[1].agent != agent.facts.id or known[1].attempt != assigned.attempt:

@@ -3,8 +3,8 @@
 Pure: it reads the state and gives decisions (`Round`), which become events and only then change anything. Work is
 looked at in classes, one per run and step, most urgent first; an invocation goes to the cheapest agent that can hold
 it, and the packer decides among equally cheap ones. A plan says how much may start where: what it keeps for cheaper
-room waits, except on room that nothing cheaper can beat. What the placer remembers between rounds (the packer's
-rooms) mirrors `Agent.assigned` and is made anew from it after a failover.
+room waits, except on room that nothing cheaper can beat. What may have ended its agents runs alone. What the placer
+remembers between rounds (the packer's rooms) mirrors `Agent.assigned` and is made anew from it after a failover.
 """
 
 from __future__ import annotations
@@ -72,9 +72,39 @@ class Placer:
         """
         self._mirror(state)
         now = _Deciding(state, plan, dict(room) if room is not None else None)
+        self._place_suspects(now)
         for work in self._order(state):
             self._decide(now, work)
         return Round(tuple(now.placements), tuple(now.pauses.values()), now.held)
+
+    def _place_suspects(self, now: _Deciding) -> None:
+        """What may have ended its agents runs alone, so that no neighbour is lost with it or blamed for it.
+
+        It goes first, and where no agent is idle it keeps one for itself: what runs there comes to an end.
+        """
+        state = now.state
+        for agent_id, agent in state.agents.items():
+            if any(state.is_suspect(assigned) for assigned in agent.assigned.values()):
+                now.reserved[agent_id] = None
+        for invocation_id, run_id in list(state.suspects.items()):
+            run = state.runs[run_id]
+            if run.status is not RunStatus.RUNNING or run.id in now.pauses:
+                continue
+            invocation = run.invocations[invocation_id]
+            workflow = state.workflow(run)
+            step = workflow.steps[invocation.step]
+            work = _Class(run, step, run.deadline_ms - workflow.tail_ms[step.index])
+            cost = self._costs(now, work)
+            idle = {i: usd for i, usd in cost.items() if not state.agents[i].assigned and (not now.left or now.left[i])}
+            request = _request(step.request)
+            found = self._packer.place(request, cost=idle) if idle else None
+            if found is None:
+                self._reserve(now, work, cost)
+            elif self._within_budget(now, work, found.node_id):
+                self._take(now, invocation, run, request, found)
+                now.reserved[found.node_id] = None
+            else:
+                self._packer.release(request, found)
 
     def _order(self, state: MeshState) -> list[_Class]:
         return _classes(state)
@@ -132,6 +162,8 @@ class Placer:
         for invocation_id in now.state.ready[run.id].get(work.step.index, {}):
             if run.id in now.pauses:
                 return True
+            if invocation_id in now.state.suspects:
+                continue
             found = self._packer.place(request, cost=cost) if cost else None
             if found is None:
                 return False

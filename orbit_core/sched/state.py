@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orbit_core.errors import InternalError
+from orbit_core.limits import POISON_AGENT_LOSSES
 from orbit_core.plants import planted
 from orbit_core.sched.estimate import Estimates
 from orbit_core.sched.model import (
@@ -81,6 +82,11 @@ class Invocation:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def suspect(self) -> bool:
+        """One more agent that ends while it runs, and it is poison: so it runs alone, and is not blamed for others."""
+        return self.losses >= POISON_AGENT_LOSSES - 1
 
 
 @dataclass(slots=True)
@@ -210,6 +216,8 @@ class MeshState:
     timers: list[Timer] = field(default_factory=list)
     #: For each run, for each step, the invocations that are ready, oldest first.
     ready: dict[str, dict[int, dict[str, None]]] = field(default_factory=dict)
+    #: Those of the ready invocations that have to run alone, each with its run.
+    suspects: dict[str, str] = field(default_factory=dict)
 
     def workflow(self, run: Run) -> Workflow:
         return self.workflows[run.spec_hash]
@@ -221,6 +229,10 @@ class MeshState:
         run = self.runs.get(run_id)
         found = run.invocations.get(invocation_id) if run else None
         return (run, found) if run and found else None
+
+    def is_suspect(self, assigned: Assigned) -> bool:
+        found = self.invocation(assigned.run_id, assigned.invocation_id)
+        return found is not None and found[1].suspect
 
     def set_timer(self, due_ms: int, kind: str, run_id: str, invocation_id: str = "", attempt: int = 0) -> None:
         heapq.heappush(self.timers, (due_ms, kind, run_id, invocation_id, attempt))
@@ -251,6 +263,8 @@ class MeshState:
 
     def add_ready(self, run: Run, invocation: Invocation) -> None:
         self.ready.setdefault(run.id, {}).setdefault(invocation.step, {})[invocation.id] = None
+        if invocation.suspect and not planted("suspects-share"):
+            self.suspects[invocation.id] = run.id
 
     def remove_ready(self, run: Run, invocation: Invocation) -> None:
         steps = self.ready.get(run.id, {})
@@ -258,6 +272,7 @@ class MeshState:
         if queue is None or invocation.id not in queue:
             raise InternalError(f"{invocation.id} of {run.id} is not in the ready queue")
         del queue[invocation.id]
+        self.suspects.pop(invocation.id, None)
         if not queue:
             del steps[invocation.step]
         if not steps:
@@ -272,6 +287,7 @@ def rebuild_indices(state: MeshState) -> None:
     """Makes timers and ready queues from runs, as after loading a snapshot."""
     state.timers.clear()
     state.ready.clear()
+    state.suspects.clear()
     for run in state.runs.values():
         if run.ended:
             continue

@@ -181,14 +181,17 @@ class World:
         known = self.rng.choice(list(self.on_agents))
         name, key = known
         if not self.on_agents[known]:
-            self.on_agents[known] = True
-            self.tell(AttemptStarted(key, name))
+            self.start_attempt(known)
             return True
         del self.on_agents[known]
         event = self._outcome(name, key)
         self.unacknowledged[known] = event
         self.tell(event)
         return True
+
+    def start_attempt(self, known: tuple[str, AttemptKey]) -> None:
+        self.on_agents[known] = True
+        self.tell(AttemptStarted(known[1], known[0]))
 
     def _outcome(self, name: str, key: AttemptKey) -> Event:
         run = self.state.runs.get(key.run_id)

@@ -189,6 +189,7 @@ class Judge:
             self._learn(run)
         self._remember(event)
         self._losses(event, before)
+        self._blamed(event, before)
         self._ends(open_before)
         self._blobs(event)
         self._say(f"journal {seq}: {self._words(event)}")
@@ -260,6 +261,13 @@ class Judge:
             for each in agent.assigned.values()
         }
         return {key: (known[1].losses, known[1].status) for key, known in found.items() if known}
+
+    def _blamed(self, event: Event, before: dict[str, tuple[int, Status]]) -> None:
+        for run in self.state.runs.values():
+            for invocation_id in before:
+                each = run.invocations.get(invocation_id)
+                if each is not None and each.failure and each.failure.code == "poisoned" and len(before) > 1:
+                    self.accuse(f"{self.name(invocation_id)} was blamed for an agent that it shared")
 
     def _losses(self, event: Event, before: dict[str, tuple[int, Status]]) -> None:
         for run in self.state.runs.values():

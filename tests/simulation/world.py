@@ -393,7 +393,7 @@ class World:
         return "; ".join(parts)
 
     def _compare(self, run_id: str) -> None:
-        """The run came to what it had to come to; to less where agents' deaths poisoned an innocent, or blobs are lost."""
+        """The run came to what it had to come to; to less where an innocent was poisoned, or blobs are lost."""
         created = self.judge.created[run_id]
         workflow = self.judge.state.workflows[created.spec_hash]
         wanted = work.expected(created, workflow, self.script)

@@ -37,6 +37,7 @@ def agent_attached(state: MeshState, event: AgentAttached) -> list[Command]:
         state.agents[agent_id] = Agent(event.agent, status)
     else:
         same_session = known.facts.session == event.agent.session
+        alone = len(known.assigned) == 1
         known.facts, known.status = event.agent, status
         for assigned in list(known.assigned.values()):
             if (assigned.run_id, assigned.invocation_id, assigned.attempt) in held:
@@ -47,7 +48,7 @@ def agent_attached(state: MeshState, event: AgentAttached) -> list[Command]:
                     continue
                 commands.append(Dispatch(agent_id, key))  # the assignment was lost on its way
             else:
-                commands += _lose(state, agent_id, key, announced=False)
+                commands += _lose(state, agent_id, key, announced=False, alone=alone)
     for key in event.held:
         found = state.invocation(key.run_id, key.invocation_id)
         if found is None or found[1].ended:
@@ -84,17 +85,21 @@ def agent_lost(state: MeshState, event: AgentLost) -> list[Command]:
     if agent is None or agent.facts.session != event.session:
         return []
     commands: list[Command] = []
+    alone = len(agent.assigned) == 1
     for assigned in list(agent.assigned.values()):
         if planted("no-requeue-on-loss"):
             break
         key = AttemptKey(assigned.run_id, assigned.invocation_id, assigned.attempt)
-        commands += _lose(state, event.agent_id, key, announced=event.announced)
+        commands += _lose(state, event.agent_id, key, announced=event.announced, alone=alone)
     del state.agents[event.agent_id]
     return commands
 
 
-def _lose(state: MeshState, agent_id: str, key: AttemptKey, *, announced: bool) -> list[Command]:
-    """The attempt ended with its agent: back to the queue, unless this input has ended too many agents."""
+def _lose(state: MeshState, agent_id: str, key: AttemptKey, *, announced: bool, alone: bool) -> list[Command]:
+    """The attempt ended with its agent: back to the queue, unless this input has ended too many agents.
+
+    It is only ever blamed for one that it was `alone` on: a neighbour may have done the others.
+    """
     run, invocation = current(state, key, agent_id)
     if run is None or invocation is None:
         return []
@@ -111,8 +116,8 @@ def _lose(state: MeshState, agent_id: str, key: AttemptKey, *, announced: bool) 
     run.attempts_lost += 1
     if counts:
         invocation.losses += 1
-    if invocation.losses >= POISON_AGENT_LOSSES:
-        message = f"{invocation.losses} agents ended unannounced while they ran this invocation"
+    if counts and invocation.losses >= POISON_AGENT_LOSSES and alone:
+        message = f"{invocation.losses} agents ended unannounced while they ran this invocation, the last one alone"
         return fail(state, run, invocation, Failure("poisoned", message, retryable=False))
     move(state, run, invocation, Status.READY, f"lost with agent {agent_id}")
     return [RunChanged(run.id)]
