@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar, Final
 
 from textual.app import App, SystemCommand
@@ -30,7 +31,7 @@ class OrbitApp(App[None]):
     TITLE = "orbit"
     #: How long a notice is seen.
     NOTICE_S: ClassVar[Mapping[str, float]] = {"information": 4.0, "warning": 8.0, "error": 12.0}
-    CSS_PATH = "orbit.tcss"
+    CSS_PATH = Path(__file__).with_name("orbit.tcss")
     COMMANDS = App.COMMANDS | {ScreenCommands, RunCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, system=True),

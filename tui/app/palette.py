@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.dom import DOMNode
 
 if TYPE_CHECKING:
     from tui.app.app import OrbitApp
@@ -16,25 +17,25 @@ class ScreenCommands(Provider):
     """One command for each key of the screen that would do something now. A key of the app's own has a tooltip."""
 
     async def discover(self) -> Hits:
-        for name, help_text, action in self._commands():
-            yield DiscoveryHit(name, partial(self._run, action), help=help_text)
+        for name, help_text, run in self._commands():
+            yield DiscoveryHit(name, run, help=help_text)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for name, help_text, action in self._commands():
+        for name, help_text, run in self._commands():
             score = matcher.match(name)
             if score > 0:
-                yield Hit(score, matcher.highlight(name), partial(self._run, action), help=help_text)
+                yield Hit(score, matcher.highlight(name), run, help=help_text)
 
-    async def _run(self, action: str) -> None:
-        await self.screen.run_action(action)
-
-    def _commands(self) -> Iterator[tuple[str, str, str]]:
+    def _commands(self) -> Iterator[tuple[str, str, Callable[[], Awaitable[None]]]]:
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if active.enabled and active.node is self.screen and binding.tooltip:
-                key = self.app.get_key_display(binding)
-                yield binding.description, f"{binding.tooltip}  ({key})", binding.action
+            if active.enabled and active.node is not self.app and binding.tooltip:
+                help_text = f"{binding.tooltip}  ({self.app.get_key_display(binding)})"
+                yield binding.description, help_text, partial(self._run, active.node, binding.action)
+
+    async def _run(self, node: DOMNode, action: str) -> None:
+        await self.app.run_action(action, default_namespace=node)
 
 
 class RunCommands(Provider):

@@ -78,6 +78,9 @@ class RunPage:
     def shown_failures(self) -> tuple[Invocation, ...]:
         return tuple(each for each in self.failures or () if self.step in ("", each.step))
 
+    def failure(self, invocation_id: str) -> Invocation | None:
+        return next((each for each in self.failures or () if each.invocation_id == invocation_id), None)
+
     def shows(self, record: LogRecord) -> bool:
         return self.step in ("", record.step)
 

@@ -30,6 +30,10 @@ class MeshScreen(Screen[None]):
         Binding("d", "drain_agent", "Drain agent", tooltip="Let the agent take no more work"),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._offered: dict[str, tuple[str, bool]] = {}
+
     @property
     def orbit(self) -> OrbitApp:
         return cast("OrbitApp", self.app)
@@ -45,13 +49,26 @@ class MeshScreen(Screen[None]):
     def show_model(self) -> None:
         """Draw what is known now."""
         self.query_one(MeshBar).show(self.orbit.model, self.orbit.now_ms())
-        self.refresh_bindings()
+        self._offer()
+
+    def _offer(self) -> None:
+        """The footer is made anew only when it says something else: it would flicker with every countdown."""
+        offered = {key: (active.binding.description, active.enabled) for key, active in self.active_bindings.items()}
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def on_mount(self) -> None:
         self.show_model()
 
     def on_screen_resume(self) -> None:
         self.show_model()
+
+    def on_descendant_focus(self) -> None:
+        self._offer()
+
+    def on_data_table_row_highlighted(self) -> None:
+        self._offer()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import DataTable, Footer, Static
 
 from orbit_core.client import Agent, Run
 from tui.app.model.mesh import MeshModel
@@ -25,7 +26,6 @@ _NOBODY = "No coordinator answers yet.  orbit up  starts a mesh here;  --address
 
 class Overview(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=True, tooltip="All about what is selected"),
         Binding("f", "filter_runs", "Under way only", tooltip="Show all runs, or those that have not ended"),
         Binding("tab", "other_pane", "Other pane", priority=True, tooltip="From runs to agents and back"),
         Binding("1", "focus_pane('agents')", "Agents", show=False, tooltip="Go to the agents"),
@@ -86,18 +86,18 @@ class Overview(MeshScreen):
         nothing.update(text)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        match action:
-            case "open":
-                return self.selected_run is not None or self.selected_agent is not None
-            case "filter_runs":
-                return bool(self.orbit.model.runs)
+        if action == "filter_runs":
+            return bool(self.orbit.model.runs)
         return super().check_action(action, parameters)
 
-    def action_open(self) -> None:
-        run, agent = self.selected_run, self.selected_agent
-        if run is not None:
-            self.orbit.open_run(run.run_id)
-        elif agent is not None:
+    @on(DataTable.RowSelected, "#runs")
+    def _open_run(self, event: DataTable.RowSelected) -> None:
+        self.orbit.open_run(str(event.row_key.value))
+
+    @on(DataTable.RowSelected, "#agents")
+    def _open_agent(self, event: DataTable.RowSelected) -> None:
+        agent = self.orbit.model.agent(str(event.row_key.value))
+        if agent is not None:
             self.app.push_screen(of_agent(agent, self.orbit.now_ms()))
 
     def action_filter_runs(self) -> None:
@@ -109,9 +109,3 @@ class Overview(MeshScreen):
 
     def action_focus_pane(self, pane: str) -> None:
         self.set_focus(self.query_one(f"#{pane}"))  # at once: the next key is meant for it
-
-    def on_descendant_focus(self) -> None:
-        self.refresh_bindings()
-
-    def on_data_table_row_highlighted(self) -> None:
-        self.refresh_bindings()

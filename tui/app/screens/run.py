@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
 
 from orbit_core.client import Run
 from tui.app.model.messages import LogsSeen, PageMessage, RunChanged
@@ -23,7 +24,6 @@ from tui.app.widgets.steps_table import StepsTable
 class RunScreen(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", tooltip="To all runs"),
-        Binding("enter", "open", "Open", priority=True, tooltip="Only this step below, or all of this error"),
         Binding("1", "focus_pane('steps')", "Steps", tooltip="Go to the steps"),
         Binding("2", "focus_pane('failures')", "Failures", tooltip="Go to what failed"),
         Binding("3", "focus_pane('logs')", "Logs", tooltip="Go to the logs"),
@@ -99,23 +99,15 @@ class RunScreen(MeshScreen):
         self.query_one(LogView).display = not empty
         nothing.update(page.logs_refused or f"Nothing{_of_step(page)} has been logged{_so_far(page)}.")
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "open":
-            return bool(self._focused_row())
-        return super().check_action(action, parameters)
+    @on(DataTable.RowSelected, "#failures")
+    def _open_failure(self, event: DataTable.RowSelected) -> None:
+        failed = self.page.failure(str(event.row_key.value))
+        if failed is not None:
+            self.app.push_screen(of_failure(failed))
 
-    def _focused_row(self) -> str:
-        focused = self.focused
-        return focused.selected if isinstance(focused, (StepsTable, FailuresTable)) else ""
-
-    def action_open(self) -> None:
-        row = self._focused_row()
-        if isinstance(self.focused, FailuresTable):
-            failed = next((each for each in self.page.shown_failures if each.invocation_id == row), None)
-            if failed is not None:
-                self.app.push_screen(of_failure(failed))
-            return
-        self.page.look_at(row.partition("/")[2])
+    @on(DataTable.RowSelected, "#steps")
+    def _look_at_step(self, event: DataTable.RowSelected) -> None:
+        self.page.look_at(str(event.row_key.value).partition("/")[2])
         logs = self.query_one(LogView)
         logs.clear()
         logs.add(filter(self.page.shows, self.page.logs))
@@ -128,9 +120,6 @@ class RunScreen(MeshScreen):
 
     def action_back(self) -> None:
         self.app.pop_screen()
-
-    def on_descendant_focus(self) -> None:
-        self.refresh_bindings()
 
 
 def _no_failures(page: RunPage) -> str:

@@ -27,7 +27,9 @@ class FittedTable(DataTable[Text]):
     """`COLUMNS` are all that it may show; `show_rows` gives it everything anew."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    # Enter is the table's own and no priority key of its screen: keys that are typed fast take effect in their order.
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Open", tooltip="All about what is selected"),
         Binding("home", "scroll_top", "First row", show=False),
         Binding("end", "scroll_bottom", "Last row", show=False),
     ]
@@ -45,6 +47,11 @@ class FittedTable(DataTable[Text]):
         keys = list(self._drawn)
         key = keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else ""
         return key if key in self._cells else ""  # a table that is hidden is not drawn anew
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "select_cursor":
+            return bool(self.selected)
+        return super().check_action(action, parameters)
 
     def show_rows(self, rows: Mapping[str, Mapping[str, Cell]]) -> None:
         """The rows in order, each with a cell for every column. Draws no more than has changed."""

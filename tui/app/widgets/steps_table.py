@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 
 from orbit_core.client import StepProgress
 from tui.app.model.columns import Column, cut
@@ -25,6 +26,10 @@ class StepsTable(FittedTable):
         Column("skipped", "SKIPPED", 7, 7, 5, right=True),
         Column("satellite", "SATELLITE", 10, 40, 6),
     )
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "This step", tooltip="Only this step's errors and logs below; again: all"),
+    ]
 
     def show(self, lines: Sequence[StepLine], looked_at: str) -> None:
         self.show_rows({f"{line.progress.section}/{line.progress.step}": _row(line, looked_at) for line in lines})
