@@ -106,7 +106,10 @@ class Agent:
                 config.data, cpus=config.cpus, memory_bytes=config.memory_bytes, providers=list(providers)
             ),
             labels=config.labels,
-            price_usd_per_hour=config.price_usd_per_hour,
+            price_usd_per_hour=config.price_at(self._clock.now_ms()),
+            tariff=[
+                agents_pb2.TariffRate(from_minute=minute, price_usd_per_hour=price) for minute, price in config.tariff
+            ],
             price_kind=_PRICE_KINDS[config.price_kind],
             satellites=_offered(),
             started_ms=self._clock.now_ms(),
@@ -209,7 +212,7 @@ class Agent:
                 cpu_load=psutil.cpu_percent() / 100,
                 memory_free_bytes=psutil.virtual_memory().available,
                 warm_models=self._advertisement.warm_models,
-                price_usd_per_hour=self._config.price_usd_per_hour,
+                price_usd_per_hour=self._config.price_at(self._clock.now_ms()),
                 models=models,
             )
             self._link.send(agents_pb2.AgentEvent(heartbeat=beat))

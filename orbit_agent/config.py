@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orbit_agent.models.store import CACHE_LIMIT_BYTES
 from orbit_core.limits import GIB, KIB, MIB
+from orbit_core.sched.tariff import Tariff, price_at
 from orbit_core.store.keys import DEFAULT_PREFIX
 
 _UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "K": KIB, "M": MIB, "G": GIB}
@@ -27,6 +28,7 @@ class AgentConfig:
     id: str
     price_usd_per_hour: float
     price_kind: str
+    tariff: Tariff
     labels: dict[str, str]
     cpus: float | None
     memory_bytes: int | None
@@ -36,6 +38,10 @@ class AgentConfig:
     drain_s: float
     models: Path
     model_cache_bytes: int
+
+    def price_at(self, now_ms: int) -> float:
+        """US dollars an hour at that time."""
+        return price_at(self.tariff, now_ms) if self.tariff else self.price_usd_per_hour
 
 
 def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
@@ -48,6 +54,14 @@ def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
     parser.add_argument("--id", default=socket.gethostname().lower())
     parser.add_argument("--price", type=_price, default=0.0, help="US dollars an hour")
     parser.add_argument("--price-kind", choices=["owned", "on-demand", "spot"], default="owned")
+    parser.add_argument(
+        "--tariff",
+        action="append",
+        default=[],
+        type=_rate,
+        metavar="HH:MM=USD",
+        help="the price from that time of day (UTC) on, every day; goes before --price",
+    )
     parser.add_argument("--label", action="append", default=[], type=_label, metavar="KEY=VALUE")
     parser.add_argument("--cpus", type=float, help="cores to offer; all that this process may use if left out")
     parser.add_argument("--memory", type=parse_bytes, metavar="4GiB", help="memory to offer")
@@ -68,6 +82,7 @@ def parse(arguments: Sequence[str] | None = None) -> AgentConfig:
         id=given.id,
         price_usd_per_hour=given.price,
         price_kind=given.price_kind,
+        tariff=tuple(sorted(given.tariff)),
         labels=dict(given.label),
         cpus=given.cpus,
         memory_bytes=given.memory,
@@ -93,6 +108,14 @@ def _price(text: str) -> float:
     if not 0 <= price < 1e6:
         raise argparse.ArgumentTypeError("a price lies between 0 and a million US dollars an hour")
     return price
+
+
+def _rate(text: str) -> tuple[int, float]:
+    at, equals, price = text.partition("=")
+    hours, colon, minutes = at.partition(":")
+    if not (equals and colon and hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form HH:MM=USD, as in 22:00=0.04")
+    return 60 * int(hours) + int(minutes), _price(price)
 
 
 def _label(text: str) -> tuple[str, str]:

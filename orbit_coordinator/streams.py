@@ -301,6 +301,7 @@ def facts_of(advertisement: agents_pb2.Advertisement) -> AgentFacts:
         warm_models=tuple(advertisement.warm_models),
         cached_models=tuple(advertisement.cached_models),
         barred_models=tuple(model.name for model in advertisement.models if model.barred),
+        tariff=tuple((rate.from_minute, rate.price_usd_per_hour) for rate in advertisement.tariff),
     )
 
 

@@ -138,6 +138,7 @@ class Gpu:
 class AgentFacts:
     """What an agent says of itself that scheduling needs. `price_kind`: owned, on-demand or spot.
 
+    `tariff`: the price by minute of the day, as `tariff.Tariff` has it; `price_usd_per_hour` is that of now.
     `cached_models` need no fetch there, warm ones among them; `barred_models` are kept to agents with other labels.
     """
 
@@ -154,6 +155,7 @@ class AgentFacts:
     warm_models: tuple[str, ...] = ()
     cached_models: tuple[str, ...] = ()
     barred_models: tuple[str, ...] = ()
+    tariff: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

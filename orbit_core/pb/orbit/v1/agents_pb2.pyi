@@ -74,7 +74,7 @@ class Hardware(_message.Message):
     def __init__(self, cpu_milli: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., cpu_model: _Optional[str] = ..., architecture: _Optional[str] = ..., os: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Advertisement(_message.Message):
-    __slots__ = ("agent_id", "session_id", "address", "hardware", "labels", "price_usd_per_hour", "price_kind", "satellites", "warm_models", "cached_models", "version", "started_ms", "models")
+    __slots__ = ("agent_id", "session_id", "address", "hardware", "labels", "price_usd_per_hour", "price_kind", "satellites", "warm_models", "cached_models", "version", "started_ms", "models", "tariff")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,7 @@ class Advertisement(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_MS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     session_id: str
     address: str
@@ -108,7 +109,16 @@ class Advertisement(_message.Message):
     version: str
     started_ms: int
     models: _containers.RepeatedCompositeFieldContainer[AgentModel]
-    def __init__(self, agent_id: _Optional[str] = ..., session_id: _Optional[str] = ..., address: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., price_usd_per_hour: _Optional[float] = ..., price_kind: _Optional[_Union[PriceKind, str]] = ..., satellites: _Optional[_Iterable[str]] = ..., warm_models: _Optional[_Iterable[str]] = ..., cached_models: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., started_ms: _Optional[int] = ..., models: _Optional[_Iterable[_Union[AgentModel, _Mapping]]] = ...) -> None: ...
+    tariff: _containers.RepeatedCompositeFieldContainer[TariffRate]
+    def __init__(self, agent_id: _Optional[str] = ..., session_id: _Optional[str] = ..., address: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., price_usd_per_hour: _Optional[float] = ..., price_kind: _Optional[_Union[PriceKind, str]] = ..., satellites: _Optional[_Iterable[str]] = ..., warm_models: _Optional[_Iterable[str]] = ..., cached_models: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., started_ms: _Optional[int] = ..., models: _Optional[_Iterable[_Union[AgentModel, _Mapping]]] = ..., tariff: _Optional[_Iterable[_Union[TariffRate, _Mapping]]] = ...) -> None: ...
+
+class TariffRate(_message.Message):
+    __slots__ = ("from_minute", "price_usd_per_hour")
+    FROM_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_USD_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+    from_minute: int
+    price_usd_per_hour: float
+    def __init__(self, from_minute: _Optional[int] = ..., price_usd_per_hour: _Optional[float] = ...) -> None: ...
 
 class AgentModel(_message.Message):
     __slots__ = ("name", "state", "size_bytes", "memory_bytes", "provider", "barred", "pull_id", "failure")
