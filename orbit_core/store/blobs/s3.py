@@ -1,4 +1,8 @@
-"""Blobs in S3 (or what speaks like it), one object each under a prefix. boto3 is blocking: it runs in threads."""
+"""Blobs in S3 (or what speaks like it), one object each under a prefix. boto3 is blocking: it runs in threads.
+
+It is imported by whoever has a client of it to hand in, and here only then: it is slow to import, and every command of
+`orbit` imports this package.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-from boto3.s3.transfer import TransferConfig  # pyright: ignore[reportMissingTypeStubs]
-from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
-
 from orbit_core.errors import BlobError
 from orbit_core.limits import BLOB_CHUNK_BYTES, MIB
 from orbit_core.store.blobs.api import BlobInfo, BlobSource, BlobStore, Digest, check_name, chunks_of, missing
 
-#: From here on an object is sent in parts. Few threads: uploads are many at once already.
-_TRANSFER: Final = TransferConfig(multipart_threshold=16 * MIB, multipart_chunksize=16 * MIB, max_concurrency=2)
+#: From here on an object is sent in parts, of this size.
+_PART_BYTES: Final = 16 * MIB
 _SPOOL_IN_MEMORY_BYTES: Final = 4 * MIB
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
@@ -27,7 +28,13 @@ class S3Blobs(BlobStore):
     """`client`: a boto3 S3 client, with its credentials, endpoint and timeouts. The bucket must exist."""
 
     def __init__(self, client: Any, bucket: str, prefix: str = "orbit/blobs/") -> None:
+        from boto3.s3.transfer import TransferConfig  # pyright: ignore[reportMissingTypeStubs]
+
         self._client = client
+        # Few threads: uploads are many at once already.
+        self._transfer = TransferConfig(
+            multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=2
+        )
         self._bucket = bucket
         self._prefix = prefix
 
@@ -88,12 +95,14 @@ class S3Blobs(BlobStore):
         await self._call(
             "store",
             sha256,
-            lambda: self._client.upload_fileobj(file, self._bucket, key, Config=_TRANSFER),
+            lambda: self._client.upload_fileobj(file, self._bucket, key, Config=self._transfer),
             absent_is_error=True,
         )
 
     async def _call(self, what: str, sha256: str, call: Callable[[], T], *, absent_is_error: bool = False) -> T | None:
         """`call` in a thread; `None` where S3 says that there is no such object."""
+        from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
+
         try:
             return await asyncio.to_thread(call)
         except ClientError as error:
