@@ -52,6 +52,7 @@ BATCH_LINE_MAX_BYTES: Final = 4 * MIB
 BATCH_PAGE_MAX_BYTES: Final = 1 * MIB  # a page ends with the line that passes it
 BATCH_PAGE_MIN_LINES: Final = 16  # the first pages are small, so that a short file keeps several agents busy
 BATCH_PAGE_MAX_LINES: Final = 256  # what an attempt that is lost has to do again
+BATCH_SECTION_PAGES: Final = 256  # pages that one result lists: each is a blob that a journal record names
 BATCH_ID_MAX_CHARS: Final = 512
 BATCH_WINDOW_MIN_MS: Final = 10 * 60_000
 BATCH_WINDOW_MAX_MS: Final = 7 * 24 * 3_600_000

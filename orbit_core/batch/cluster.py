@@ -1,4 +1,4 @@
-"""The preset cluster that batches of one model and window run as: split a manifest into pages, answer each page.
+"""The preset cluster that batches of one model and window run as: list sections, list their pages, answer each page.
 
 One cluster for each model and window, since both are what placement and deadlines go by; all else comes in the payload.
 """
@@ -18,7 +18,8 @@ from orbit_core.spec.durations import format_duration_ms
 from orbit_core.spec.models import VERSION
 
 PROJECT: Final = "batch"
-#: The steps: one invocation that lists the pages, and one for each page.
+#: The steps: one invocation that lists the sections, one for each section that lists its pages, one for each page.
+SECTIONS: Final = "sections"
 PAGES: Final = "pages"
 ANSWERS: Final = "answers"
 MAX_TOKENS: Final = 1_024
@@ -77,6 +78,7 @@ def document(options: BatchOptions) -> bytes:
         "sla": format_duration_ms(options.window_ms),
         "trigger": {"api-call": True},
         "satellites": [
+            {"uses": "satellite/orbit/batch-pages", "identifier": SECTIONS},
             {"uses": "satellite/orbit/batch-pages", "identifier": PAGES},
             {
                 "uses": "satellite/orbit/batch-answers",

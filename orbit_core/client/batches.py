@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import hashlib
-import tempfile
-from collections.abc import AsyncGenerator, Callable
+import math
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, Final, cast
 
 from orbit_core.batch import answers, cluster
 from orbit_core.batch.cluster import MAX_TOKENS, BatchOptions
 from orbit_core.batch.lines import LineError, SeenIds, decode_entry, read_entries
-from orbit_core.batch.pages import Page, manifest_line, pages_of
+from orbit_core.batch.pages import Listed, Page, Section, Sections, pages_of, read_listing
 from orbit_core.client._clusters import ClusterCalls
 from orbit_core.client._uploads import upload
 from orbit_core.client.download import DownloadCalls, files_in
@@ -116,19 +116,19 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
         await self._check_model(model)
         with ExitStack() as stack:
             opened = file if not isinstance(file, str | Path) else stack.enter_context(_open(Path(file)))
-            manifest = Path(stack.enter_context(tempfile.NamedTemporaryFile(prefix="orbit-batch-")).name)
-            read = await self._bring(opened, manifest, on_page, send=not dry_run)
-            if not read.lines:
-                raise InvalidRequestError("the file has no lines", remedy="write a request a line, in JSON")
-            document = cluster.document(options)
-            objects = {cluster.PAGES: read.pages}
-            quotation = await self.quote(document, objects=objects)
-            if dry_run:
-                return BatchSubmission(read, quotation, None)
-            digest, size = await asyncio.to_thread(_hashed, manifest)
-            await upload(self._router, manifest, digest, size)
+            read, manifest = await self._bring(opened, on_page, send=not dry_run)
+        if not read.lines:
+            raise InvalidRequestError("the file has no lines", remedy="write a request a line, in JSON")
+        document = cluster.document(options)
+        sections = manifest.count(b"\n")
+        objects = {cluster.SECTIONS: sections, cluster.PAGES: math.ceil(read.pages / sections)}
+        quotation = await self.quote(document, objects=objects)
+        if dry_run:
+            return BatchSubmission(read, quotation, None)
+        digest = content_hash(manifest)
+        await upload(self._router, manifest, digest, len(manifest))
         submitted = await self.submit(document, file_name=f"{cluster.identifier_of(options)}.yml")
-        payload = cluster.payload(digest, size, read.lines, options)
+        payload = cluster.payload(digest, len(manifest), read.lines, options)
         run = await self.trigger(submitted.cluster.identifier, payload, request_id=cluster.request_id(payload))
         while run.ended and run.state != "succeeded":
             run = await self.retry(run.run_id, request_id=f"{_RESUBMISSION}-{run.run_id}")
@@ -137,14 +137,13 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
     async def batch(self, run_id: str) -> Batch:
         """How far a batch is. `InvalidRequestError` for a run that is none."""
         run = await self._batch_run(run_id)
-        pages = lines = ended = answered = succeeded = failed = 0
+        pages = lines = ended = succeeded = failed = 0
         failures: dict[str, None] = {}
-        async for page in self._pages(run_id):
-            pages += 1
-            lines += page.lines
+        async for section in self._sections(run_id):
+            pages += section.pages
+            lines += section.lines
         async for page in self._answers(run_id):
             ended += 1
-            answered += page.succeeded + page.failed
             succeeded += page.succeeded
             failed += page.failed
             if page.failure is not None:
@@ -156,7 +155,7 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
             lines=lines,
             succeeded=succeeded,
             failed=failed,
-            lost=lines - answered if run.ended else 0,
+            lost=lines - succeeded - failed if run.ended else 0,
             failures=tuple(failures)[:_PROBLEMS_KEPT],
         )
 
@@ -167,22 +166,25 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
         once it has ended they stand in `errors` with the reason.
         """
         run = await self._batch_run(run_id)
-        found = {page.number: page async for page in self._answers(run_id)}
+        listings = {each.index: each.invocation_id async for each in self.invocations(run_id, step=cluster.PAGES)}
+        found = {page.place: page async for page in self._answers(run_id)}
         succeeded = failed = missing = 0
-        async for page in self._pages(run_id):
-            answer = found.get(page.number)
-            if answer is not None and answer.failure is None:
-                succeeded += answer.succeeded
-                failed += answer.failed
-                await self._copy(run_id, answer.output, output)
-                await self._copy(run_id, answer.errors, errors)
-            elif answer is None and not run.ended:
-                missing += page.lines
-            else:
-                failed += page.lines
-                if errors is not None:
-                    content = await self._content(run_id, page.sha256)
-                    errors.writelines(_unanswered(run, content, answer.failure if answer else None))
+        async for section in self._sections(run_id):
+            content = await self._content(run_id, section.sha256)
+            for index, page in enumerate(read_listing(content.splitlines())):
+                answer = found.get((listings.get(section.number, ""), index))
+                if answer is not None and answer.failure is None:
+                    succeeded += answer.succeeded
+                    failed += answer.failed
+                    await self._copy(run_id, answer.output, output)
+                    await self._copy(run_id, answer.errors, errors)
+                elif answer is None and not run.ended:
+                    missing += page.lines
+                else:
+                    failed += page.lines
+                    if errors is not None:
+                        content = await self._content(run_id, page.sha256)
+                        errors.writelines(_unanswered(run, content, answer.failure if answer else None))
         return BatchAnswers(succeeded, failed, missing)
 
     async def _check_model(self, model: str) -> None:
@@ -194,33 +196,24 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
             raise NotFoundError(f"there is no model {model!r}", remedy=remedy)
 
     async def _bring(
-        self, file: BinaryIO, manifest: Path, on_page: Callable[[BatchFile], None] | None, *, send: bool
-    ) -> BatchFile:
-        """Reads the file, sends its pages while it is read, and writes the manifest."""
-        read = BatchFile()
-        sending: set[asyncio.Task[None]] = set()
-        with SeenIds() as seen, manifest.open("wb") as listing:
-            pages = pages_of(read_entries(file, seen))
-            try:
+        self, file: BinaryIO, on_page: Callable[[BatchFile], None] | None, *, send: bool
+    ) -> tuple[BatchFile, bytes]:
+        """Reads the file, and sends its pages and sections while it is read. What was read, and the manifest."""
+        read, sections = BatchFile(), Sections()
+        with SeenIds() as seen:
+            async with _Sending(self._send if send else None) as sending:
+                pages = pages_of(read_entries(file, seen))
                 while (page := await asyncio.to_thread(next, pages, None)) is not None:
-                    listing.write(manifest_line(page))
                     read = _with(read, page)
-                    if send:
-                        if len(sending) >= _UPLOADS:
-                            sending = await _first_ended(sending)
-                        sending.add(asyncio.create_task(self._send(page)))
+                    await sending.add(page)
+                    await sending.add(sections.add(page))
                     if on_page is not None:
                         on_page(read)
-                while sending:
-                    sending = await _first_ended(sending)
-            finally:
-                for task in sending:
-                    task.cancel()
-                await asyncio.gather(*sending, return_exceptions=True)
-        return read
+                await sending.add(sections.end())
+        return read, sections.manifest
 
-    async def _send(self, page: Page) -> None:
-        await upload(self._router, page.content, page.sha256, len(page.content))
+    async def _send(self, part: Page | Section) -> None:
+        await upload(self._router, part.content, part.sha256, len(part.content))
 
     async def _batch_run(self, run_id: str) -> Run:
         run = await self.run(run_id)
@@ -230,14 +223,22 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
             )
         return run
 
-    async def _pages(self, run_id: str) -> AsyncGenerator[_InputPage, None]:
-        """The pages of the file, in order; none before the first step has ended."""
-        async with aclosing(self.results(run_id, follow=False, steps=[cluster.PAGES])) as results:
+    async def _sections(self, run_id: str) -> AsyncGenerator[Listed, None]:
+        """The sections of the file, in order; none before the first step has ended."""
+        async with aclosing(self.results(run_id, follow=False, steps=[cluster.SECTIONS])) as results:
             async for result in results:
                 if result.failure is None:
                     value = cast("dict[str, Any]", result.value)
-                    [file] = files_in(value["file"])
-                    yield _InputPage(int(value["page"]), int(value["lines"]), file.sha256)
+                    [file] = files_in(value["manifest"])
+                    yield Listed(
+                        "section",
+                        number=int(value["section"]),
+                        first_line=int(value["first-line"]),
+                        lines=int(value["lines"]),
+                        pages=int(value["pages"]),
+                        sha256=file.sha256,
+                        size_bytes=file.size_bytes,
+                    )
 
     async def _answers(self, run_id: str) -> AsyncGenerator[_AnsweredPage, None]:
         """The pages that have ended, well or badly; those that were cancelled are as good as not begun."""
@@ -260,18 +261,50 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class _InputPage:
-    number: int
-    lines: int
-    sha256: str
+class _Sending:
+    """Parts of a file on their way to the mesh, a few at once. Whoever leaves it has all of them there."""
+
+    def __init__(self, send: Callable[[Page | Section], Coroutine[Any, Any, None]] | None) -> None:
+        self._send = send
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> _Sending:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            while self._tasks and error is None:
+                await self._one_less()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def add(self, part: Page | Section | None) -> None:
+        """Waits until there is room for it. Raises what the sending of an earlier one raised."""
+        if part is None or self._send is None:
+            return
+        if len(self._tasks) >= _UPLOADS:
+            await self._one_less()
+        self._tasks.add(asyncio.create_task(self._send(part)))
+
+    async def _one_less(self) -> None:
+        ended, self._tasks = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
+
+#: Which page: the invocation that listed it, and its number among what that listed.
+_Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _AnsweredPage:
     """`output`, `errors`: hashes of files, empty where there are no such lines."""
 
-    number: int
+    place: _Place
     failure: Failure | None
     succeeded: int = 0
     failed: int = 0
@@ -280,13 +313,14 @@ class _AnsweredPage:
 
 
 def _answered_page(invocation: Invocation) -> _AnsweredPage:
+    place = (invocation.parent_id, invocation.index)
     if invocation.failure is not None or not invocation.values:
         failure = invocation.failure or Failure("no-answer", "the page ended without an answer", retryable=False)
-        return _AnsweredPage(invocation.index, failure)
+        return _AnsweredPage(place, failure)
     value = cast("dict[str, Any]", invocation.values[0])
     files = {key: next((file.sha256 for file in files_in(value[key])), "") for key in ("output", "errors")}
     return _AnsweredPage(
-        invocation.index,
+        place,
         None,
         int(value["succeeded"]),
         int(value["failed"]),
@@ -324,22 +358,8 @@ def _with(read: BatchFile, page: Page) -> BatchFile:
     return BatchFile(read.lines + page.lines, read.bad + page.bad, page.number + 1, problems)
 
 
-async def _first_ended(tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    """Those that go on. Raises what one that ended raised."""
-    ended, going_on = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in ended:
-        task.result()
-    return going_on
-
-
 def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
         raise InvalidRequestError(f"{path} cannot be read: {error.strerror}", remedy="name a file") from error
-
-
-def _hashed(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest, path.stat().st_size

@@ -1,1 +1,1 @@
-"""The two steps of a batch (`orbit batch`): list the pages of a file, answer the requests of a page."""
+"""The steps of a batch (`orbit batch`): list the pages of a file, answer the requests of a page."""

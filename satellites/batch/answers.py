@@ -1,4 +1,4 @@
-"""The second step of a batch: the requests of a page, answered together by one model."""
+"""The last step of a batch: the requests of a page, answered together by one model."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class BatchAnswers(Satellite[BatchAnswersConfig, BatchAnswersInput]):
     """
 
     name = "satellite/orbit/batch-answers"
-    summary = "Answers a page of requests: the second step of `orbit batch`"
+    summary = "Answers a page of requests: the last step of `orbit batch`"
     Config: ClassVar[type[BaseModel]] = BatchAnswersConfig
     Input = BatchAnswersInput
     requires = MODELS
@@ -160,7 +160,7 @@ class _Page:
             if not isinstance(error, PermanentError) and not last:
                 self._context.log.warning("line %d is asked again: %s", number, error)
                 return None
-            problem = _problem(error)
+            problem = _problem(error, entry.get("url", ""))
         else:
             return _Answer(True, answers.answered(identifier, custom_id, body))
         return _Answer(False, answers.failed(identifier, custom_id, number, problem))
@@ -205,8 +205,10 @@ class _Page:
         )
 
 
-def _problem(error: SatelliteError) -> LineError:
+def _problem(error: SatelliteError, url: str) -> LineError:
     code, param = _OPENAI_CODES.get(error.code, (error.code.replace("-", "_"), None))
+    if param == "messages" and url == requests.EMBEDDINGS:
+        param = "input"
     status = 400 if error.code in _OPENAI_CODES else 500
     return LineError(code=code, message=str(error), param=param, status=status)
 

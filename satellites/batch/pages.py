@@ -1,4 +1,4 @@
-"""The first step of a batch: the pages of a file, as its manifest lists them."""
+"""The first steps of a batch: the sections of a file, as its manifest lists them, and the pages of each section."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from orbit_core.batch.pages import read_manifest
+from orbit_core.batch.pages import Listed, read_listing
 from satellites.contract import (
     Context,
     FileRef,
@@ -25,7 +25,7 @@ class BatchPagesConfig(SatelliteConfig):
 
 
 class BatchPagesInput(SatelliteInput):
-    manifest: dict[str, Any] = Field(description="The manifest that `orbit batch submit` uploaded, a file.")
+    manifest: dict[str, Any] = Field(description="The manifest of a batch file, or a section of it, a file.")
 
     @field_validator("manifest")
     @classmethod
@@ -36,10 +36,12 @@ class BatchPagesInput(SatelliteInput):
 
 
 class BatchPages(Satellite[BatchPagesConfig, BatchPagesInput]):
-    """Output, one for each page in the order of the file: `page` (from 0), `first-line`, `lines`, and `file`."""
+    """Output, in the order of the file. For a manifest, one for each section: `section` (from 0), `first-line`,
+    `lines`, `pages` (how many), and `manifest`, which lists them. For a section, one for each page: `page` (from 0, in
+    the whole file), `first-line`, `lines`, and `file`."""
 
     name = "satellite/orbit/batch-pages"
-    summary = "Lists the pages of a batch file: the first step of `orbit batch`"
+    summary = "Lists the sections of a batch file, or the pages of a section: the first steps of `orbit batch`"
     Config = BatchPagesConfig
     Input = BatchPagesInput
     resources = Resources(cpu=0.25, memory_bytes=192 * 1024 * 1024)
@@ -55,13 +57,16 @@ class BatchPages(Satellite[BatchPagesConfig, BatchPagesInput]):
         path = await context.files.path(ref)
         with path.open("rb") as file:
             try:
-                for page in read_manifest(file):
-                    name = f"page-{page.number}.jsonl"
-                    yield {
-                        "page": page.number,
-                        "first-line": page.first_line,
-                        "lines": page.lines,
-                        "file": FileRef(page.sha256, page.size_bytes, name, "application/jsonl").to_json(),
-                    }
+                for listed in read_listing(file):
+                    yield _object(listed)
             except ValueError as error:
                 raise PermanentError(f"the manifest cannot be read: {error}", code="invalid-manifest") from error
+
+
+def _object(listed: Listed) -> JsonObject:
+    name = f"{listed.kind}-{listed.number}.jsonl"
+    file = FileRef(listed.sha256, listed.size_bytes, name, "application/jsonl").to_json()
+    counts = {listed.kind: listed.number, "first-line": listed.first_line, "lines": listed.lines}
+    if listed.kind == "section":
+        return counts | {"pages": listed.pages, "manifest": file}
+    return counts | {"file": file}

@@ -12,6 +12,7 @@ import pytest
 
 from orbit_core.errors import InvalidRequestError, NotFoundError
 from orbit_core.limits import BATCH_WINDOW_MIN_MS
+from tui.mesh.local import AgentPlan
 
 pytestmark = pytest.mark.e2e
 
@@ -166,7 +167,7 @@ async def a_batch_that_was_stopped_goes_on_where_it_was(mesh, client, eventually
     assert run.state == "succeeded"
     batch = await client.batch(run.run_id)
     done_before = (await client.batch(first)).pages_ended
-    assert run.reused == done_before + 1, "the list of pages, and each page that had its answers"
+    assert run.reused == done_before + 2, "the section, the list of its pages, and each page that had its answers"
     assert run.attempts - run.attempts_lost == batch.pages - done_before
     found, output, _ = await fetched(client, run.run_id)
     assert (found.succeeded, found.failed, found.missing) == (640, 0, 0)
@@ -189,6 +190,24 @@ async def a_leader_that_dies_costs_nothing(mesh, client, eventually):
     found, output, _ = await fetched(client, run_id)
     assert (found.succeeded, found.failed) == (480, 0)
     assert [line["custom_id"] for line in output] == [f"l{n}" for n in range(480)]
+
+
+async def test_a_batch_that_no_agent_could_begin_survives_the_leader_that_took_it(start_mesh, connect):
+    """Its pages lie with the dead leader and with an agent that cannot work on them, and nowhere else."""
+    mesh = await start_mesh((AgentPlan(id="tiny", cpus=0.1, memory="128MiB"),), coordinators=2)
+    client = connect(mesh)
+    await client.add_model("tiny", f"folder:{DATA / 'tiny_llm'}")
+    content = "\n".join(request(f"p{n}") for n in range(100)).encode()
+    submitted = await client.submit_batch(io.BytesIO(content), model="tiny", window_ms=WINDOW_MS)
+    await mesh.kill_coordinator()
+    waiting = await client.batch(submitted.run.run_id)
+    assert (waiting.run.state, waiting.run.attempts, waiting.lines) == ("running", 0, 0)
+    await mesh.start_agent(plan=AgentPlan(id="able", cpus=1, memory="2GiB"))
+    run = await ended(client, submitted.run.run_id)
+    assert (run.state, run.attempts) == ("succeeded", 1 + 1 + 7)
+    found, output, _ = await fetched(client, run.run_id)
+    assert (found.succeeded, found.failed, found.missing) == (100, 0, 0)
+    assert [line["custom_id"] for line in output] == [f"p{n}" for n in range(100)]
 
 
 def kill_models(mesh):

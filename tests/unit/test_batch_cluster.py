@@ -26,7 +26,7 @@ def test_the_cluster_is_valid_and_its_model_is_what_was_said(model: str, window_
     assert loaded.cluster.identifier == identifier_of(options)
     assert is_batch(loaded.cluster.identifier)
     assert loaded.cluster.sla_ms == window_ms
-    assert loaded.cluster.satellites[1].config["model"] == model
+    assert loaded.cluster.satellites[-1].config["model"] == model
 
 
 def test_models_and_windows_do_not_share_a_cluster() -> None:

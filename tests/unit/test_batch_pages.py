@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orbit_core.batch.lines import Entry, decode_entry
-from orbit_core.batch.pages import Page, manifest_line, pages_of, read_manifest
+from orbit_core.batch.pages import Page, Section, Sections, pages_of, read_listing
 from orbit_core.client.batches import BatchCalls, BatchFile
-from orbit_core.ids import content_hash
-from orbit_core.limits import BATCH_PAGE_MAX_BYTES, BATCH_PAGE_MAX_LINES, BATCH_PAGE_MIN_LINES, MIB
+from orbit_core.limits import BATCH_PAGE_MAX_BYTES, BATCH_PAGE_MAX_LINES, BATCH_PAGE_MIN_LINES, BATCH_SECTION_PAGES, MIB
 
 
 def entries(count: int, size: int = 0) -> Iterator[Entry]:
@@ -63,19 +63,39 @@ def test_bad_lines_are_counted() -> None:
     assert (page.lines, page.bad) == (2, 1)
 
 
-def test_a_manifest_reads_back() -> None:
-    pages = list(pages_of(entries(1_000)))
-    manifest = b"".join(map(manifest_line, pages))
-    found = list(read_manifest(io.BytesIO(manifest)))
-    assert [(ref.number, ref.first_line, ref.lines, ref.sha256, ref.size_bytes) for ref in found] == [
-        (page.number, page.first_line, page.lines, content_hash(page.content), len(page.content)) for page in pages
+def sections_of(pages: Iterable[Page]) -> tuple[list[Section], bytes]:
+    gathered = Sections()
+    found = [gathered.add(page) for page in pages]
+    found.append(gathered.end())
+    return [section for section in found if section is not None], gathered.manifest
+
+
+@pytest.mark.parametrize("lines", [1, 1_000, 80_000])
+def test_a_manifest_lists_sections_and_a_section_its_pages(lines: int) -> None:
+    pages = [dataclasses.replace(page, content=page.sha256.encode()) for page in pages_of(entries(lines))]
+    sections, manifest = sections_of(pages)
+    assert [section.pages for section in sections[:-1]] == [BATCH_SECTION_PAGES] * (len(sections) - 1)
+    assert len(sections) == -(-len(pages) // BATCH_SECTION_PAGES)
+    listed = list(read_listing(manifest.splitlines()))
+    assert [(each.kind, each.number, each.first_line, each.lines, each.pages, each.sha256) for each in listed] == [
+        ("section", section.number, section.first_line, section.lines, section.pages, section.sha256)
+        for section in sections
     ]
+    found = [each for section in sections for each in read_listing(io.BytesIO(section.content))]
+    assert [(each.kind, each.number, each.first_line, each.lines, each.sha256, each.size_bytes) for each in found] == [
+        ("page", page.number, page.first_line, page.lines, page.sha256, len(page.content)) for page in pages
+    ]
+    assert sum(section.lines for section in sections) == lines
 
 
-@pytest.mark.parametrize("content", [b"no json\n", b"{}\n", b"[]\n", b'{"first-line": 1, "lines": "x"}\n'])
+def test_no_pages_are_no_sections() -> None:
+    assert sections_of([]) == ([], b"")
+
+
+@pytest.mark.parametrize("content", [b"no json\n", b"{}\n", b"[]\n", b'{"page": 1, "first-line": 1, "lines": "x"}\n'])
 def test_what_is_no_manifest_is_an_error(content: bytes) -> None:
     with pytest.raises(ValueError):
-        list(read_manifest(io.BytesIO(content)))
+        list(read_listing(io.BytesIO(content)))
 
 
 class Requests(io.RawIOBase):
@@ -113,35 +133,42 @@ class Sink(io.RawIOBase):
 class Mesh(BatchCalls):
     """A mesh that keeps nothing of what it is sent, and has one answer for every page."""
 
-    def __init__(self, pages: int = 0) -> None:
-        self._refs = [(number, f"{number:064}") for number in range(pages)]
-        self.sent = 0
+    def __init__(self, sections: int = 0) -> None:
+        self._section_count = sections
+        page = Page(0, 1, 256, 0, b"")
+        self._section, _ = sections_of([page] * BATCH_SECTION_PAGES)
+        self.sent: Counter[str] = Counter()
 
-    async def _send(self, page: Page) -> None:
+    async def _send(self, part: Page | Section) -> None:
         await asyncio.sleep(0)
-        self.sent += 1
+        self.sent[type(part).__name__] += 1
 
     async def run(self, run_id: str) -> Any:
         return SimpleNamespace(run_id=run_id, cluster="batch/m-6h", ended=True, state="succeeded", reason="")
 
     async def results(self, run_id: str, **options: Any) -> AsyncIterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for number, sha256 in self._refs:
-            yield SimpleNamespace(failure=None, value={"page": number, "lines": 256, "file": _file(sha256)})
+        for number in range(self._section_count):
+            value = {"section": number, "first-line": 1, "lines": 65_536, "pages": 256, "manifest": _file("a" * 64)}
+            yield SimpleNamespace(failure=None, value=value)
 
-    async def invocations(self, run_id: str, **options: Any) -> AsyncIterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for number, sha256 in self._refs:
-            value = {"succeeded": 256, "failed": 0, "output": _file(sha256), "errors": None}
-            yield SimpleNamespace(index=number, failure=None, values=(value,))
+    async def invocations(self, run_id: str, *, step: str, **options: Any) -> AsyncIterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for section in range(self._section_count):
+            if step == "pages":
+                yield SimpleNamespace(index=section, invocation_id=f"inv-{section}")
+                continue
+            for page in range(BATCH_SECTION_PAGES):
+                value = {"succeeded": 256, "failed": 0, "output": _file("b" * 64), "errors": None}
+                yield SimpleNamespace(parent_id=f"inv-{section}", index=page, failure=None, values=(value,))
 
     async def _content(self, run_id: str, sha256: str) -> bytes:
-        return b"an answer of some length\n" * 256
+        return self._section[0].content if sha256.startswith("a") else b"an answer of some length\n" * 256
 
 
 def _file(sha256: str) -> dict[str, Any]:
     return {"$file": {"sha256": sha256, "size": 1, "name": "p", "media-type": "x"}}
 
 
-async def test_memory_does_not_grow_while_a_file_is_read(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_while_a_file_is_read() -> None:
     """The second half of a file, whose pages are as large as they get, takes no more than the first."""
     mesh, half = Mesh(), 9_000
     peaks: list[int] = []
@@ -154,19 +181,19 @@ async def test_memory_does_not_grow_while_a_file_is_read(tmp_path: Path) -> None
     tracemalloc.start()
     try:
         requests: Any = Requests(2 * half)
-        read = await mesh._bring(requests, tmp_path / "manifest", watch, send=True)
+        read, manifest = await mesh._bring(requests, watch, send=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()
     assert (read.lines, read.bad, len(read.problems)) == (2 * half, half // 50, 10)
-    assert mesh.sent == read.pages
+    assert mesh.sent == {"Page": read.pages, "Section": 1}
+    assert [each.pages for each in read_listing(manifest.splitlines())] == [read.pages]
     assert peaks[1] < 2 * MIB
     assert peaks[1] < peaks[0] + MIB // 8
 
 
 async def test_two_hundred_thousand_answers_are_written_in_little_memory() -> None:
-    pages = 200_000 // 256
-    mesh, output = Mesh(pages), Sink()
+    mesh, output = Mesh(sections=3), Sink()
     written: Any = output
     tracemalloc.start()
     try:
@@ -174,5 +201,6 @@ async def test_two_hundred_thousand_answers_are_written_in_little_memory() -> No
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert found.succeeded == output.lines == pages * 256
+    assert found.succeeded == output.lines == 3 * 65_536
+    assert (found.failed, found.missing) == (0, 0)
     assert peak < 2 * MIB

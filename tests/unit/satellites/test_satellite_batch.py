@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orbit_core.batch.lines import Entry, LineError, encode_entry
-from orbit_core.batch.pages import manifest_line, pages_of
+from orbit_core.batch.pages import Sections, pages_of
 from satellites.batch.answers import BatchAnswers
 from satellites.batch.pages import BatchPages
 from satellites.contract import (
@@ -207,11 +207,20 @@ async def test_a_page_that_cannot_be_read_fails_permanently(tmp_path: Path) -> N
     assert caught.value.code == "invalid-page"
 
 
-async def test_a_manifest_becomes_its_pages(tmp_path: Path) -> None:
+async def test_a_manifest_becomes_sections_and_a_section_its_pages(tmp_path: Path) -> None:
+    gathered = Sections()
     pages = list(pages_of(chat(number, "q") for number in range(1, 101)))
+    for page in pages:
+        assert gathered.add(page) is None
+    section = gathered.end()
+    assert section is not None
     context = make_context(tmp_path)
-    ref = await context.files.put(b"".join(map(manifest_line, pages)), name="manifest")
-    found = await run(BatchPages, {}, {"manifest": ref.to_json(), "lines": 100}, context)
+    await context.files.put(section.content, name="section")
+    ref = await context.files.put(gathered.manifest, name="manifest")
+    [listed] = await run(BatchPages, {}, {"manifest": ref.to_json(), "lines": 100}, context)
+    assert (listed["section"], listed["first-line"], listed["lines"], listed["pages"]) == (0, 1, 100, len(pages))
+
+    found = await run(BatchPages, {}, listed, context)
     assert [(each["page"], each["first-line"], each["lines"]) for each in found] == [
         (page.number, page.first_line, page.lines) for page in pages
     ]
@@ -221,3 +230,14 @@ async def test_a_manifest_becomes_its_pages(tmp_path: Path) -> None:
     with pytest.raises(PermanentError) as caught:
         await run(BatchPages, {}, {"manifest": broken.to_json()}, context)
     assert caught.value.code == "invalid-manifest"
+
+
+async def test_a_text_to_embed_that_is_too_long_names_its_field(tmp_path: Path) -> None:
+    class Short(Model):
+        async def embed(self, model: str, texts: Sequence[str], **options: Any) -> Embedded:
+            raise PermanentError("too long", code="prompt-too-long")
+
+    entry = Entry(line=1, custom_id="e", url="/v1/embeddings", body={"input": "x"})
+    _, _, [error], _ = await answer(tmp_path, [entry], Short())
+    told = error["response"]["body"]["error"]
+    assert (told["code"], told["param"]) == ("context_length_exceeded", "input")
