@@ -27,6 +27,14 @@ needs_model = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 
 
+def _command(process: psutil.Process) -> list[str]:
+    """Its command line; none of one that has ended, whether or not somebody has waited for it."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 class Demo:
     """`orbit demo --plain` in a child process, its temporary files in a folder of their own."""
 
@@ -59,7 +67,7 @@ class Demo:
         self.children |= set(psutil.Process(self.process.pid).children(recursive=True))
 
     def child(self, text: str) -> psutil.Process:
-        return next(each for each in self.children if each.is_running() and text in " ".join(each.cmdline()))
+        return next(each for each in self.children if text in " ".join(_command(each)))
 
     def assert_nothing_left(self) -> None:
         _, alive = psutil.wait_procs(self.children, timeout=20)
