@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from orbit_coordinator.services.access import Access
+from orbit_coordinator.space import LOOK_EVERY_S, relieve_leaderless
 from orbit_coordinator.term import Term
 from orbit_core.errors import OrbitError, StoreError
+from orbit_core.plants import planted
 from orbit_core.store.election import Election, observe
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,18 @@ async def watch_leader(access: Access) -> None:
         except StoreError as error:
             log.warning("cannot see who leads: %s", error)
             await resources.clock.sleep(_RETRY_S)
+
+
+async def relieve(access: Access) -> None:
+    """A full etcd takes no new leader, and only a leader would give space back: so candidates do. Until cancelled."""
+    resources = access.resources
+    while True:
+        await resources.clock.sleep(LOOK_EVERY_S)
+        if access.term is None and not planted("full-without-leader"):
+            try:
+                await relieve_leaderless(resources.store, resources.keys)
+            except OrbitError as error:
+                log.warning("etcd is full, nobody leads, and space could not be given back yet: %s", error)
 
 
 async def campaign_and_lead(access: Access, election: Election, say_serving: SayServing) -> None:

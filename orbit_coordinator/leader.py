@@ -147,6 +147,15 @@ class Leader:
         self._arrivals.put_nowait(_Arrival(event, future))
         return future
 
+    async def flushed(self) -> None:
+        """Returns when all that the state shows now is durable. NotLeaderError when the term ends before.
+
+        The state is ahead of the journal while a batch is being written: nobody may be told of an end, or that
+        something is there, on the strength of what might never have been.
+        """
+        if self._batch and not planted("told-before-durable"):
+            await asyncio.shield(self._batch[-1].durable)
+
     def nudge(self) -> None:
         """Has the placer look again (an agent has room again) though nothing else happened."""
         if not self._nudged:

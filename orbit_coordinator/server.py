@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orbit_coordinator.archive import Archive
-from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
+from orbit_coordinator.candidacy import campaign_and_lead, relieve, watch_leader
 from orbit_coordinator.config import CoordinatorConfig
 from orbit_coordinator.copies import MeshBlobs, other_machines
 from orbit_coordinator.http_front import HttpFront
@@ -107,6 +107,7 @@ class Server:
         work = [
             asyncio.create_task(listing.run()),
             asyncio.create_task(watch_leader(access)),
+            asyncio.create_task(relieve(access)),
             asyncio.create_task(campaign_and_lead(access, election, self._say_serving)),
         ]
         try:

@@ -3,17 +3,19 @@
 Looks at how much of etcd's quota is in use. At 60 % new runs are refused with a clear error; at 80 % only a little is
 placed at a time, so that what was accepted ends, leaves etcd, and makes room. A full etcd takes deletions but no
 writes: what a snapshot has replaced is deleted (fenced), history is compacted, the file defragmented, the alarm lifted.
+It takes no new leader either, so where nobody leads, every candidate does that.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from orbit_coordinator.leader import Leader
 from orbit_core.clock import Clock
-from orbit_core.errors import StoreError, StoreFullError
-from orbit_core.store.api import Delete, Store
+from orbit_core.errors import ConflictError, OrbitError, StoreFullError
+from orbit_core.store.api import Compare, Delete, Store
 from orbit_core.store.election import Leadership
 from orbit_core.store.keys import Keys
 from orbit_core.store.snapshot import reclaim
@@ -46,7 +48,7 @@ class Space:
     async def look(self) -> None:
         """Looks once, and does what is to be done. Raises what the store raises."""
         if any(alarm.kind == "nospace" for alarm in await self._store.alarms()):
-            await self._recover()
+            await give_back(self._store, self._keys, self._leadership.guard(), self._leadership.fenced)
         share = (await self._store.status()).used_share
         leader = self._leader
         if share >= REFUSE_FROM_SHARE:
@@ -61,25 +63,20 @@ class Space:
             log.warning("etcd is at %.0f%% of its quota: %s", share * 100, "work is held back" if held else "going on")
             leader.held = held
 
-    async def _recover(self) -> None:
-        """Delete, compact, defragment, disarm."""
-        log.error("etcd is full and takes no writes: giving space back")
-        revision = await self._delete_replaced()
-        try:
-            await reclaim(self._store, revision)
-        except StoreError as error:
-            log.warning("space could not be given back yet: %s", error)
-            raise
 
-    async def _delete_replaced(self) -> int:
-        """Deletes journal records that the newest snapshot holds; the revision up to which history is of no use."""
-        manifests = self._keys.manifests()
-        newest = await self._store.range(manifests.start, manifests.end, keys_only=True)
-        until = self._keys.manifest_seq(newest.kvs[-1].key) + 1 if newest.kvs else 0
-        result = await self._store.txn(
-            compare=[self._leadership.guard()],
-            success=[Delete(self._keys.journal(0), self._keys.journal(until))],
-        )
-        if not result.succeeded:
-            raise self._leadership.fenced()
-        return result.revision
+async def relieve_leaderless(store: Store, keys: Keys) -> None:
+    """Gives space back if etcd is full and nobody leads. Raises what the store raises."""
+    if any(alarm.kind == "nospace" for alarm in await store.alarms()) and await store.get(keys.leader()) is None:
+        await give_back(store, keys, Compare.absent(keys.leader()), lambda: ConflictError("somebody leads by now"))
+
+
+async def give_back(store: Store, keys: Keys, guard: Compare, refused: Callable[[], OrbitError]) -> None:
+    """Delete, compact, defragment, disarm: all that the newest snapshot has replaced, while `guard` holds."""
+    log.error("etcd is full and takes no writes: giving space back")
+    manifests = keys.manifests()
+    newest = await store.range(manifests.start, manifests.end, keys_only=True)
+    until = keys.manifest_seq(newest.kvs[-1].key) + 1 if newest.kvs else 0
+    result = await store.txn(compare=[guard], success=[Delete(keys.journal(0), keys.journal(until))])
+    if not result.succeeded:
+        raise refused()
+    await reclaim(store, result.revision)

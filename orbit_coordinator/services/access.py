@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from orbit_coordinator.leader import Leader
 from orbit_coordinator.replica import Replica
 from orbit_coordinator.streams import AgentStream
 from orbit_coordinator.term import Resources, Term
@@ -26,6 +27,7 @@ class Reading:
 
     state: MeshState
     streams: Mapping[str, AgentStream] = field(default_factory=dict[str, AgentStream])
+    leader: Leader | None = None
 
 
 class Access:
@@ -60,7 +62,7 @@ class Access:
             if context is not None and LEADER_ONLY in (context.invocation_metadata() or ()):
                 raise
         else:
-            return Reading(term.state, term.streams.streams)
+            return Reading(term.state, term.streams.streams, term.leader)
         copy = await self.replica.look()
         if context is not None:
             context.set_trailing_metadata(((AS_OF_KEY, str(copy.as_of_ms)),))

@@ -62,6 +62,7 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         run_id = run_id_of(entry.identifier, "api-call", key)
         existing = await self._view(term, run_id)
         if existing is not None:
+            await term.leader.flushed()
             return runs_pb2.TriggerRunResponse(run=existing, created=False)
         now_ms = term.leader.now_ms()
         blobs = self._access.resources.blobs
@@ -82,7 +83,10 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
     async def _view(self, known: Term | Reading, run_id: str) -> runs_pb2.Run | None:
         run = known.state.runs.get(run_id)
         if run is not None:
-            return run_view(run, known.state.workflow(run))
+            view = run_view(run, known.state.workflow(run))
+            if run.ended and known.leader is not None:
+                await known.leader.flushed()
+            return view
         archived = await self._access.resources.archive.find(run_id)
         return archived.view if archived else None
 
@@ -121,6 +125,8 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
                 token = _resume_token(view)
                 if token != seen or ended:
                     seen = token
+                    if ended:
+                        await term.leader.flushed()
                     yield runs_pb2.WatchRunResponse(run=view, resume_token=token)
                 if ended:
                     return
@@ -154,7 +160,9 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
             while True:
                 changed.clear()
                 ended = run.ended
-                for invocation in ended_lineages(run, workflow, steps):
+                found = ended_lineages(run, workflow, steps)
+                await term.leader.flushed()
+                for invocation in found:
                     if invocation.id not in given:
                         given.add(invocation.id)
                         async for result in results_of(run, workflow, invocation, self._reader):
@@ -240,6 +248,7 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
         key = request.request_id or os.urandom(12).hex()
         existing = await self._view(term, retry_id_of(request.run_id, key))
         if existing is not None:
+            await term.leader.flushed()
             return runs_pb2.RetryRunResponse(run=existing, created=False)
         run_id = await term.retries.begin(request.run_id, key, term.leader.now_ms())
         view = await self._view(term, run_id)

@@ -126,6 +126,8 @@ class MemoryStore(Store):
 
     async def lease_grant(self, ttl_s: int) -> Lease:
         self._expire()
+        if self._nospace:
+            raise StoreFullError("the store is at its space quota and grants no leases")
         lease_id = self._next_lease
         self._next_lease += 1
         self._leases[lease_id] = _HeldLease(ttl_s, self._clock.monotonic_s() + ttl_s)

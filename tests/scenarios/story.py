@@ -7,7 +7,7 @@
     > trigger r1 chain          a user's request; waits until it is accepted (`ask` does not wait)
     > tick 5s
     > crash c1 · lose c1 · boot c1 · bury a1 · pause a1 5s · drain a1 · drop a1 · disk-full a1 5s · repeat a1 5s
-    > cut a1 c1 5s · split a1 c1 5s (both ways) · etcd down 3s · etcd mute 3s · etcd slow 3s · compact
+    > cut a1 c1 5s · split a1 c1 5s (both ways) · etcd down 3s · etcd mute 3s · etcd slow 3s · etcd full 9s · compact
     > lose-blob               every copy of a blob that a live run rests on
     > skew c2 -1h               before it is started
     > cancel r1

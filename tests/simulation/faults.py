@@ -41,6 +41,7 @@ _KINDS: tuple[tuple[str, int, float], ...] = (
     ("etcd-down", 2, 6),
     ("etcd-slow", 3, 10),
     ("etcd-mute", 4, 10),
+    ("etcd-full", 3, 15),
     ("compact", 2, 0),
     ("disk-full", 2, 20),
     ("drain-agent", 3, 0),

@@ -17,7 +17,7 @@ from orbit_agent.link import LeaderFinder, Link
 from orbit_agent.objects import ObjectFetcher
 from orbit_agent.outbox import Outbox
 from orbit_coordinator.archive import Archive
-from orbit_coordinator.candidacy import campaign_and_lead, watch_leader
+from orbit_coordinator.candidacy import campaign_and_lead, relieve, watch_leader
 from orbit_coordinator.copies import MeshBlobs, other_machines
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.services.access import Access
@@ -155,6 +155,7 @@ class Coordinator(Node):
         where = json.dumps({"address": self.address}).encode()
         self.spawn(Listing(store, world.keys.coordinator(self.name), where).run())
         self.spawn(watch_leader(access))
+        self.spawn(relieve(access))
         self.spawn(campaign_and_lead(access, election, self._say_serving))
 
     async def _say_serving(self, leads: bool) -> None:

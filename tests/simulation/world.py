@@ -38,6 +38,7 @@ from tests.simulation.virtual import NodeClock, Process, StuckError, VirtualLoop
 #: Everything has ended this long after the last fault is over, or never will.
 QUIET_WITHIN_S = 240.0
 SETTLE_S = 3.0
+QUOTA_BYTES = 64 * MIB
 FAN_OUT_WINDOW = 3
 
 
@@ -79,7 +80,7 @@ class World:
         self.judge = Judge(self.keys, {}, self.say, self.loop.time)
         self._specs = specs
         truth = NodeClock(self.loop, began_ms=self.BEGAN_MS, skew_ms=0)
-        self.etcd = Etcd(truth, self.judge.landed, quota_bytes=64 * MIB)
+        self.etcd = Etcd(truth, self.judge.landed, quota_bytes=QUOTA_BYTES)
         self.network = Network(self.loop, random.Random(f"{seed}/network"), self.judge.sent)
         skews = [0] * 6 if calm else [self._skew_ms() for _ in range(6)]
         self.coordinators = {n: Coordinator(self, n, skews[i]) for i, n in enumerate(COORDINATORS)}
@@ -269,6 +270,9 @@ class World:
             case "etcd-mute":
                 self._set("mute", 0.4)
                 self.loop.later(fault.for_s, self._set, "mute", 0.0)
+            case "etcd-full":
+                self.etcd._quota_bytes = self.etcd._bytes
+                self.loop.later(fault.for_s, setattr, self.etcd, "_quota_bytes", QUOTA_BYTES)
             case "compact":
                 self.spawn(self.etcd.process, self.etcd.compact(self.etcd._revision))
             case "disk-full":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -107,6 +107,39 @@ async def test_what_arrives_while_a_record_is_written_shares_the_next_one(rig: R
     rig.journal.open.set()
     await asyncio.gather(first, *later)
     assert calls == [49]
+
+
+async def _until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not met():  # noqa: ASYNC110  (there is no event for it)
+            await asyncio.sleep(0)
+
+
+async def test_who_asks_for_what_is_being_written_waits_until_it_is_durable(rig: Rig):
+    await rig.leader.flushed()  # nothing is under way: at once
+    rig.journal.open.clear()
+    told = rig.leader.tell(run_created("run-1"))
+    await _until(lambda: "run-1" in rig.leader.state.runs)
+    waiting = asyncio.create_task(rig.leader.flushed())
+    await asyncio.sleep(0)
+    assert not waiting.done(), "the state shows what is not durable"
+    rig.journal.open.set()
+    await waiting
+    assert told.done() and rig.journal.durable
+
+
+async def test_what_was_not_durable_when_the_term_ended_is_nobody_s_answer(rig: Rig):
+    rig.journal.open.clear()
+    rig.leader.tell(run_created("run-1"))
+    await _until(lambda: "run-1" in rig.leader.state.runs)
+    waiting = asyncio.create_task(rig.leader.flushed())
+    await asyncio.sleep(0)
+    rig.journal.error = FencedError()
+    rig.journal.open.set()
+    with pytest.raises(NotLeaderError):
+        await waiting
+    with pytest.raises(FencedError):
+        await rig.task
 
 
 async def test_an_event_that_breaks_step_fails_its_run_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch):

@@ -308,6 +308,8 @@ async def test_a_full_store_refuses_and_goes_on_when_there_is_room(small_etcd: E
     (alarm,) = await store.alarms()
     assert alarm.kind == "nospace"
     assert (await store.status()).used_share > 0.8
+    with pytest.raises(StoreFullError):
+        await store.lease_grant(5)  # so nobody can be elected either
 
     appending = asyncio.create_task(writer.append([b"accepted before"]))
 
