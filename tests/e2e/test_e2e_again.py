@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from orbit_core import failpoints
 from orbit_core.client import OrbitClient, Run
 from orbit_core.errors import InvalidRequestError, NotFoundError, PreconditionError
+from orbit_core.pb.orbit.v1 import runs_pb2, runs_pb2_grpc
 from tests.e2e.conftest import Webhook
+from tui.mesh import LocalMesh
 
 pytestmark = pytest.mark.e2e
 
@@ -70,7 +76,7 @@ async def test_what_people_do_to_runs_and_clusters(start_mesh, connect, webhook,
     mesh = await start_mesh()
     client = connect(mesh)
     await a_retry_runs_what_failed_and_nothing_else(client, webhook)
-    await a_budget_pauses_and_a_larger_one_lets_it_go_on(client)
+    await a_budget_pauses_and_a_larger_one_lets_it_go_on(mesh, client)
     await files_of_results_are_downloaded(client, tmp_path)
     await runs_are_found_page_by_page(client)
     await versions_are_kept_and_rolled_back(client)
@@ -100,7 +106,7 @@ async def a_retry_runs_what_failed_and_nothing_else(client, webhook):
         await client.retry("run-that-never-was")
 
 
-async def a_budget_pauses_and_a_larger_one_lets_it_go_on(client):
+async def a_budget_pauses_and_a_larger_one_lets_it_go_on(mesh, client):
     await client.submit(
         cluster(
             "dear",
@@ -121,13 +127,32 @@ async def a_budget_pauses_and_a_larger_one_lets_it_go_on(client):
     assert 0 < run.cost_usd <= 0.00002 == run.budget_usd
     with pytest.raises(InvalidRequestError, match="lets nothing go on"):
         await client.resume(run.run_id, budget_usd=run.cost_usd / 2)
-    resumed = await client.resume(run.run_id, budget_usd=1.0)
+    async with next_picture(mesh, run.run_id) as pictured:
+        resumed = await client.resume(run.run_id, budget_usd=1.0)
+        assert (await pictured).state == runs_pb2.RUN_STATE_RUNNING, "and not the pause again, which was seen before"
     assert (resumed.state, resumed.budget_usd) == ("running", 1.0)
     assert (await client.resume(run.run_id, budget_usd=1.0)).run_id == run.run_id, "a call that is made twice"
     run = await end_of(client, resumed)
     assert (run.state, run.lineages_succeeded) == ("succeeded", 6)
     with pytest.raises(PreconditionError, match="ended"):
         await client.resume(run.run_id, budget_usd=2.0)
+
+
+@contextlib.asynccontextmanager
+async def next_picture(mesh: LocalMesh, run_id: str) -> AsyncIterator[asyncio.Task[runs_pb2.Run]]:
+    """What a watch that goes on after the present picture of a run says first; it listens when the block begins."""
+    async with grpc.aio.insecure_channel(mesh.addresses[0]) as channel:
+        stub = runs_pb2_grpc.RunServiceStub(channel)
+        seen = await anext(aiter(stub.WatchRun(runs_pb2.WatchRunRequest(run_id=run_id))))
+        stream = stub.WatchRun(runs_pb2.WatchRunRequest(run_id=run_id, resume_token=seen.resume_token))
+        await stub.GetRun(runs_pb2.GetRunRequest(run_id=run_id))  # by the same way: the stream is there by now
+
+        async def first() -> runs_pb2.Run:
+            return (await anext(aiter(stream))).run
+
+        task = asyncio.create_task(first())
+        yield task
+        task.cancel()
 
 
 async def files_of_results_are_downloaded(client, tmp_path):
