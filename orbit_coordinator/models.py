@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+from orbit_core.errors import ModelError
 from orbit_core.store.api import Delete, DeleteResult, Put, Store
 from orbit_core.store.election import Leadership
 from orbit_core.store.keys import Keys
 from orbit_core.store.models import ModelRecord
+
+_log = logging.getLogger(__name__)
 
 
 class ModelRegistry:
@@ -16,10 +21,16 @@ class ModelRegistry:
         self._keys = keys
 
     async def all(self) -> dict[str, ModelRecord]:
-        """By name, in the order of names."""
+        """By name, in the order of names. One that cannot be read is left out, and said so in the log."""
         found = await self._store.get_prefix(self._keys.models().start)
-        names = [self._keys.model_name(kv.key) for kv in found.kvs]
-        return {name: ModelRecord.decode(name, kv.value) for name, kv in zip(names, found.kvs, strict=True)}
+        records: dict[str, ModelRecord] = {}
+        for kv in found.kvs:
+            name = self._keys.model_name(kv.key)
+            try:
+                records[name] = ModelRecord.decode(name, kv.value)
+            except ModelError as error:
+                _log.error("%s", error)
+        return records
 
     async def put(self, record: ModelRecord, leadership: Leadership) -> None:
         """Registers a model; one of the same name is replaced, and what it was pinned to forgotten."""

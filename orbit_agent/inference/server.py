@@ -128,7 +128,10 @@ class ModelServer:
         await self._get(model)
 
     async def unload(self, model: str) -> None:
-        """Ends a model's process, if it has one; what it holds fails with `ModelCrashedError`."""
+        """Ends a model's process, if it has one or is about to; what it holds fails with `ModelCrashedError`."""
+        loading = self._loading.get(model)
+        if loading is not None:
+            await asyncio.wait([loading])
         await self._unload(model)
 
     def loaded(self, models: Sequence[StoredModel] | None = None) -> tuple[LoadedModel, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ _STATES: Final[Mapping[int, ModelState]] = {
     agents_pb2.MODEL_STATE_CACHED: "cached",
     agents_pb2.MODEL_STATE_WARM: "warm",
 }
-_LOOK_EVERY_S: Final = 0.5
+LOOK_EVERY_S: Final = 0.5
+#: Looks after which agents that have not ended a pull are asked for it again.
+ASK_AGAIN_EVERY: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +120,34 @@ class ModelCalls:
         Returns at once; `watch_pull` tells how far they are.
         """
         pull_id = f"pull-{uuid.uuid4().hex}"
-        response = await self._router.unary(
-            lambda channel: models_pb2_grpc.ModelServiceStub(channel).PullModel,
-            pb.PullModelRequest(name=name, agent_ids=list(agent_ids), labels=dict(labels or {}), pull_id=pull_id),
-        )
-        return Pull(name, pull_id, tuple(response.agent_ids))
+        return Pull(name, pull_id, await self._ask(name, pull_id, agent_ids, labels or {}))
 
     async def watch_pull(self, pull: Pull) -> AsyncGenerator[Model, None]:
         """The model now, then again and again; at the last all agents that were asked have ended."""
-        while True:
+        for look in itertools.count(1):
             model = next((each for each in await self.models() if each.name == pull.model), None)
             if model is None:
                 raise NotFoundError(f"the model {pull.model!r} was removed", remedy="`orbit models list` lists them")
             yield model
-            if not pull.unended(model):
+            unended = pull.unended(model)
+            if not unended:
                 return
-            await self._router.clock.sleep(_LOOK_EVERY_S)
+            if (
+                look % ASK_AGAIN_EVERY == 0
+            ):  # an agent that was started again has forgotten, a leader may have been lost
+                with contextlib.suppress(NotFoundError):  # it has gone since
+                    await self._ask(pull.model, pull.pull_id, unended)
+            await self._router.clock.sleep(LOOK_EVERY_S)
+
+    async def _ask(
+        self, name: str, pull_id: str, agent_ids: Iterable[str], labels: Mapping[str, str] | None = None
+    ) -> tuple[str, ...]:
+        """The agents that were asked. Each does the same pull once, however often it is asked."""
+        response = await self._router.unary(
+            lambda channel: models_pb2_grpc.ModelServiceStub(channel).PullModel,
+            pb.PullModelRequest(name=name, agent_ids=list(agent_ids), labels=dict(labels or {}), pull_id=pull_id),
+        )
+        return tuple(response.agent_ids)
 
     async def remove_model(self, name: str, *, force: bool = False) -> bool:
         """Whether there was one. `force`: also where runs that go on use it."""

@@ -55,6 +55,13 @@ def serve() -> Iterator[Hub]:
             path = self.path.partition("?")[0]
             hub.asked.append(f"{self.command} {path}")
             about = path.removeprefix(f"/api/models/{REPOSITORY}")
+            if about.startswith("/tree/") and (commit := hub.commit_of(about.removeprefix("/tree/"))):
+                entries = [
+                    {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                    for name, content in hub.commits[commit].items()
+                ]
+                self._say(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+                return
             if about != path:
                 self._describe(about.removeprefix("/revision/") or "main")
                 return

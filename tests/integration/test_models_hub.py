@@ -42,6 +42,10 @@ def hub() -> Iterator[Hub]:
 
 
 async def fetch(hub: Hub, store: Path, *steps: str) -> list[str]:
+    return await run(hub, SCRIPT, store, *steps)
+
+
+async def run(hub: Hub, script: str, store: Path, *steps: str) -> list[str]:
     """What the script printed."""
     environment = {
         **os.environ,
@@ -51,7 +55,7 @@ async def fetch(hub: Hub, store: Path, *steps: str) -> list[str]:
         "PYTHONPATH": str(ROOT),
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SCRIPT, str(store), *steps), env=environment, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", script, str(store), *steps), env=environment, stdout=asyncio.subprocess.PIPE
     )
     said, _ = await process.communicate()
     assert process.returncode == 0
@@ -72,6 +76,28 @@ async def test_a_branch_is_pinned_and_fetched_again_at_its_commit(hub: Hub, tmp_
     assert [line.split()[0] for line in again] == [first, second, first], "until it is added anew"
     resolved = [path for path in hub.asked if "/resolve/" in path]
     assert resolved and not [path for path in resolved if "/resolve/main/" in path]
+
+
+#: What an export fetches before it is made: config.json for the task, then the checkpoint.
+EXPORT = """
+import sys
+from orbit_core.errors import OrbitError
+from tui.export import exporting, inside
+
+for model in sys.argv[2:]:
+    try:
+        print(exporting._task_of(model, ""), *sorted(path.name for path in inside.checkpoint(model, "").iterdir()))
+    except (OrbitError, inside.Refused) as error:
+        print(type(error).__name__, error)
+"""
+
+
+async def test_an_export_fetches_what_it_needs(hub: Hub, tmp_path: Path) -> None:
+    config = b'{"architectures": ["LlamaForCausalLM"]}'
+    hub.push({"config.json": config, "model.safetensors": b"weights", "model.onnx": b"no", "flax_model.msgpack": b"no"})
+    said = await run(hub, EXPORT, tmp_path, REPOSITORY, "acme/other")
+    assert said[0] == "text-generation config.json model.safetensors"
+    assert said[1].startswith("ExportError the repository acme/other cannot be read") and "HF_TOKEN" in said[1]
 
 
 async def test_what_the_hub_lacks_is_a_source_error(hub: Hub, tmp_path: Path) -> None:

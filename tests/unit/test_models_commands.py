@@ -29,13 +29,14 @@ def on_agent(agent_id: str, **fields: Any) -> models_pb2.ModelOnAgent:
 
 
 class FakeModels(models_pb2_grpc.ModelServiceServicer):
-    """Each pull ends at the second look. `failing`: agents that cannot."""
+    """Each pull ends at the second look, if it was asked for often enough. `failing`: agents that cannot."""
 
     def __init__(self) -> None:
         self.models: dict[str, models_pb2.Model] = {}
         self.pulled: list[models_pb2.PullModelRequest] = []
         self.removed: list[models_pb2.RemoveModelRequest] = []
         self.failing: dict[str, str] = {}
+        self.ends_at_ask = 1
         self._looks = 0
 
     def AddModel(self, request: Any, context: Any) -> models_pb2.AddModelResponse:
@@ -45,7 +46,7 @@ class FakeModels(models_pb2_grpc.ModelServiceServicer):
 
     def ListModels(self, request: Any, context: Any) -> models_pb2.ListModelsResponse:
         self._looks += 1
-        if self.pulled and self._looks > 1:
+        if len(self.pulled) >= self.ends_at_ask and self._looks > 1:
             for each in self.models[self.pulled[-1].name].agents:
                 each.model.pull_id = self.pulled[-1].pull_id
                 each.model.failure = self.failing.get(each.agent_id, "")
@@ -151,6 +152,20 @@ def test_pull_waits_for_every_agent_that_was_asked(models: FakeModels, orbit: An
     assert dict(models.pulled[1].labels) == {"gpu": "yes"}
     assert models.pulled[1].pull_id != models.pulled[0].pull_id
     assert orbit("pull", "tiny", "--label", "gpu=yes", "--agent", "a")[0] == 2
+
+
+def test_an_agent_that_has_forgotten_a_pull_is_asked_again(
+    models: FakeModels, orbit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started again meanwhile, or a leader died before it had passed the pull on."""
+    monkeypatch.setattr("orbit_core.client.models.ASK_AGAIN_EVERY", 2)
+    monkeypatch.setattr("orbit_core.client.models.LOOK_EVERY_S", 0.01)
+    models.models["tiny"] = held()
+    models.ends_at_ask = 3
+    assert orbit("pull", "tiny")[0] == 0
+    first, *again = models.pulled
+    assert [list(each.agent_ids) for each in again] == [["a", "b"]] * 2
+    assert {each.pull_id for each in again} == {first.pull_id}
 
 
 def test_a_pull_that_fails_somewhere_is_1_and_says_where(models: FakeModels, orbit: Any) -> None:

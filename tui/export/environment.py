@@ -6,7 +6,7 @@ environment without its mark was interrupted while it was made, and is made anew
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -116,5 +116,8 @@ def run(command: Sequence[str], stdin: str = "") -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """One process at a time makes an environment; the others wait for it."""
     with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(ImportError):  # where there is no such lock, one does not export twice at a time
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
