@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import h11
 
-from orbit_core.errors import OrbitError
+from orbit_core.errors import InvalidRequestError, OrbitError, PreconditionError
 from orbit_core.limits import KIB, WEBHOOK_MAX_BYTES
 from orbit_core.pb.orbit.v1 import triggers_pb2
 
@@ -62,9 +62,16 @@ class HttpFront:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listen: str) -> str:
-        """Where it listens; port 0: any free one."""
+        """Where it listens; port 0: any free one. InvalidRequestError, PreconditionError."""
         host, _, port = listen.rpartition(":")
-        self._server = await asyncio.start_server(self._connected, host.strip("[]"), int(port))
+        if not host or not port.isdigit():
+            raise InvalidRequestError(f"{listen!r} is not where one can listen", remedy="write it like 127.0.0.1:8080")
+        try:
+            self._server = await asyncio.start_server(self._connected, host.strip("[]"), int(port))
+        except OSError as error:
+            raise PreconditionError(
+                f"webhooks cannot be taken at {listen}: {error.strerror or error}", remedy="name a port that is free"
+            ) from error
         return f"{host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

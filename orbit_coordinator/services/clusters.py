@@ -118,7 +118,8 @@ class ClusterService(clusters_pb2_grpc.ClusterServiceServicer):
         under_way = [run.id for run in term.state.runs.values() if run.cluster == identifier and not run.ended]
         if under_way:
             raise PreconditionError(
-                f"{identifier} has {len(under_way)} runs under way, {under_way[0]} among them",
+                f"{under_way[0]} of {identifier} is under way"
+                + (f", and {len(under_way) - 1} more" if len(under_way) > 1 else ""),
                 remedy=f"`orbit disable {identifier}`, then wait for its runs or cancel them",
             )
         await term.leader.tell(ClusterDeleted(identifier))

@@ -77,6 +77,10 @@ async def webhooks(mesh, client):
         await client.disable("test/hook")
         again = {**signed, "Idempotency-Key": "d2"}
         assert (await http.post(urls[0], content=body, headers=again)).status_code == 409
+        await client.enable("test/hook")
+        await client.delete_secret("test/hook", "SIGNED")
+        refused = await http.post(urls[0], content=body, headers=again)
+        assert (refused.status_code, "SIGNED" in refused.text) == (401, False), "what is wrong inside is not told"
     assert len(await client.runs("test/hook")) == 1
 
 

@@ -10,7 +10,14 @@ import pytest
 
 from orbit_coordinator import http_front
 from orbit_coordinator.http_front import HttpFront
-from orbit_core.errors import NotFoundError, NotLeaderError, OrbitError, PermissionError_, PreconditionError
+from orbit_core.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    NotLeaderError,
+    OrbitError,
+    PermissionError_,
+    PreconditionError,
+)
 from orbit_core.limits import WEBHOOK_MAX_BYTES
 from orbit_core.pb.orbit.v1 import triggers_pb2
 
@@ -133,3 +140,11 @@ async def test_only_so_many_at_once(address: str, http: httpx.AsyncClient, monke
     monkeypatch.setattr(http_front, "CONNECTIONS_MAX", 0)
     answer = await http.post("/hook", content=b"{}")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+async def test_a_place_where_nobody_can_listen(address: str, leader: Leader):
+    with pytest.raises(PreconditionError, match="cannot be taken at"):
+        await HttpFront(leader.deliver).start(address)
+    for listen in ("8080", ":8080", "127.0.0.1:http"):
+        with pytest.raises(InvalidRequestError):
+            await HttpFront(leader.deliver).start(listen)
