@@ -132,9 +132,8 @@ class ModelCalls:
             unended = pull.unended(model)
             if not unended:
                 return
-            if (
-                look % ASK_AGAIN_EVERY == 0
-            ):  # an agent that was started again has forgotten, a leader may have been lost
+            if look % ASK_AGAIN_EVERY == 0:
+                # An agent that was started again has forgotten; a leader may have died before it passed the pull on.
                 with contextlib.suppress(NotFoundError):  # it has gone since
                     await self._ask(pull.model, pull.pull_id, unended)
             await self._router.clock.sleep(LOOK_EVERY_S)
