@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 
 import psutil
@@ -192,14 +193,16 @@ async def a_leader_that_dies_costs_nothing(mesh, client, eventually):
     assert [line["custom_id"] for line in output] == [f"l{n}" for n in range(480)]
 
 
-async def test_a_batch_that_no_agent_could_begin_survives_the_leader_that_took_it(start_mesh, connect):
-    """Its pages lie with the dead leader and with an agent that cannot work on them, and nowhere else."""
-    mesh = await start_mesh((AgentPlan(id="tiny", cpus=0.1, memory="128MiB"),), coordinators=2)
+async def test_a_batch_that_no_agent_could_begin_survives_the_disk_of_the_leader(start_mesh, connect):
+    """Its pages are left with an agent that cannot work on them, and nowhere else."""
+    mesh = await start_mesh((AgentPlan(id="tiny", cpus=0.1, memory="128MiB"),))
     client = connect(mesh)
     await client.add_model("tiny", f"folder:{DATA / 'tiny_llm'}")
     content = "\n".join(request(f"p{n}") for n in range(100)).encode()
     submitted = await client.submit_batch(io.BytesIO(content), model="tiny", window_ms=WINDOW_MS)
     await mesh.kill_coordinator()
+    shutil.rmtree(mesh.data / "coordinator-0" / "blobs")
+    await mesh.start_coordinator(0)
     waiting = await client.batch(submitted.run.run_id)
     assert (waiting.run.state, waiting.run.attempts, waiting.lines) == ("running", 0, 0)
     await mesh.start_agent(plan=AgentPlan(id="able", cpus=1, memory="2GiB"))
