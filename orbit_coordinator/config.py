@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
     )
     parser.add_argument("--etcd", default=os.environ.get("ORBIT_ETCD_ENDPOINTS", "http://127.0.0.1:2379"))
     parser.add_argument("--listen", default="127.0.0.1:0", help="for clients and agents; port 0: any free one")
-    parser.add_argument("--advertise", metavar="HOST", help="what others reach this machine by, if not --listen's host")
+    parser.add_argument("--advertise", metavar="HOST[:PORT]", help="what others reach this by, if not --listen")
     parser.add_argument("--data", type=Path, required=True, help="blobs and logs")
     parser.add_argument("--id", default=socket.gethostname().lower())
     parser.add_argument("--master-key-file", type=Path, help="seals the vault; the same for every coordinator")

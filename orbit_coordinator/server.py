@@ -91,7 +91,7 @@ class Server:
         server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=SERVER_OPTIONS)
         port = server.add_insecure_port(self._config.listen)
         host = self._config.advertise or self._config.listen.rpartition(":")[0]
-        address = f"{host}:{port}"
+        address = host if ":" in host else f"{host}:{port}"
         access = Access(self._resources(address))
         self._add_services(server, access)
         await server.start()

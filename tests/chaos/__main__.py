@@ -1,8 +1,10 @@
 """`python -m tests.chaos --minutes 3`: real processes on loopback, killed and stopped at random, and a checker.
 
 Three etcd, two coordinators, six agents; runs with fan-out, retries, a webhook that counts, and fan-in, submitted all
-the time. At the end every accepted run must have ended as it should, every result must be there once, and the webhook
-must have been called for each invocation. Prints JSON; the exit status is 1 where something was lost or doubled.
+the time; words between coordinators and agents said twice (a proxy), agents cut off, also in one direction (network
+namespaces, where the machine allows). At the end every accepted run must have ended as it should, every result must
+be there once, and the webhook must have been called for each invocation. Prints JSON; the exit status is 1 where
+something was lost or doubled.
 """
 
 from __future__ import annotations
@@ -14,13 +16,11 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +28,10 @@ from typing import Any
 from orbit_core.client import OrbitClient, Patience
 from orbit_core.errors import OrbitError
 from orbit_core.store.embedded import EmbeddedEtcd, EtcdBinary, find_binary
-from tui.mesh.local import AgentPlan, LocalMesh
+from tests.chaos.mesh import ProxiedMesh
+from tests.chaos.namespaces import Network, why_not
+from tests.chaos.webhook import Webhook
+from tui.mesh.local import AgentPlan
 
 CLUSTER = "chaos/work"
 FAN_OUT = 20
@@ -56,51 +59,6 @@ cluster:
 """.encode()
 
 
-class _Quiet(ThreadingHTTPServer):
-    """Callers are killed while they wait for an answer: that is what this is for, and not worth a traceback."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None: ...
-
-
-class Webhook:
-    """Counts the `Idempotency-Key` of every request."""
-
-    def __init__(self) -> None:
-        self.keys: Counter[str] = Counter()
-        self.last_s = time.monotonic()
-        self.longest_gap_s = 0.0
-        self.waiting = False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.count(self.headers.get("Idempotency-Key", ""))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        self._server = _Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-
-    def count(self, key: str) -> None:
-        now_s = time.monotonic()
-        self.keys[key] += 1
-        if self.waiting:
-            self.longest_gap_s = max(self.longest_gap_s, now_s - self.last_s)
-        self.last_s = now_s
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @dataclass
 class Findings:
     """What the checker saw."""
@@ -112,6 +70,9 @@ class Findings:
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     repeated_calls: int = 0
+    #: Words that the proxies said twice.
+    repeated_words: Counter[str] = field(default_factory=Counter)
+    no_namespaces: str = ""
     faults: Counter[str] = field(default_factory=Counter)
     elections_s: list[float] = field(default_factory=list)
     longest_stall_s: float = 0.0
@@ -131,6 +92,8 @@ class Findings:
             "wrong": len(self.wrong),
             "details": (self.lost + self.doubled + self.wrong)[:10],
             "calls_repeated_with_the_same_key": self.repeated_calls,
+            "words_said_twice": dict(sorted(self.repeated_words.items())),
+            "network_namespaces": self.no_namespaces or "yes",
             "faults": dict(sorted(self.faults.items())),
             "re_elections": len(ordered),
             "re_election_p50_s": round(_quantile(ordered, 0.5), 2),
@@ -146,9 +109,18 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 class Chaos:
     """One run of the laboratory's heaviest part."""
 
-    def __init__(self, mesh: LocalMesh, etcd: EmbeddedEtcd, members: int, webhook: Webhook, rng: random.Random) -> None:
-        self.findings = Findings(etcd=f"{members} × {etcd.version}")
+    def __init__(
+        self,
+        mesh: ProxiedMesh,
+        network: Network | None,
+        etcd: EmbeddedEtcd,
+        members: int,
+        webhook: Webhook,
+        rng: random.Random,
+    ) -> None:
+        self.findings = Findings(etcd=f"{members} × {etcd.version}", repeated_words=mesh.repeated)
         self._mesh = mesh
+        self._network = network
         self._etcd = etcd
         self._members = members
         self._webhook = webhook
@@ -215,6 +187,8 @@ class Chaos:
         kinds = ["kill-leader", "kill-agent", "kill-agent", "stop-leader", "stop-agent"]
         if self._members > 1:
             kinds.append("kill-etcd-member")
+        if self._network is not None:
+            kinds += ["cut-agent", "cut-agent-one-way"]
         kind = self._rng.choice(kinds)
         self.findings.faults[kind] += 1
         if kind == "kill-leader":
@@ -224,6 +198,11 @@ class Chaos:
             await self._mesh.kill_agent(index)
             await asyncio.sleep(self._rng.uniform(0, 3))
             await self._mesh.start_agent(index)
+        elif self._network is not None and kind == "cut-agent":
+            await self._network.cut(self._rng.randrange(len(self._mesh.agents)), self._rng.uniform(1, 20))
+        elif self._network is not None and kind == "cut-agent-one-way":
+            index, to_agent = self._rng.randrange(len(self._mesh.agents)), self._rng.random() < 0.5
+            await self._network.cut_one_way(index, self._rng.uniform(1, 20), to_agent=to_agent)
         elif kind == "kill-etcd-member":
             index = self._rng.randrange(self._members)
             await self._etcd.stop_member(index, kill=True)
@@ -285,21 +264,33 @@ async def chaos(
     seconds: float, *, agents: int, coordinators: int, members: int, binary: EtcdBinary, data: Path, seed: int
 ) -> Findings:
     """Starts everything, lets it suffer for `seconds`, and says what came of it."""
-    webhook = Webhook()
+    reason = why_not()
+    network = None if reason else Network(agents)
+    webhook: Webhook | None = None
     try:
+        if network is not None:
+            network.open()
+        webhook = Webhook(network.host if network else "127.0.0.1")
         async with EmbeddedEtcd(data / "etcd", binary=binary, member_count=members) as etcd:
             plans = [AgentPlan(id=f"agent-{n}", cpus=1, memory="1GiB", slots=4) for n in range(agents)]
-            mesh = LocalMesh(
+            mesh = ProxiedMesh(
                 plans,
+                network,
+                random.Random(seed),
                 coordinators=coordinators,
                 data=data / "mesh",
                 etcd=etcd.endpoints,
                 allow_private_addresses=True,
             )
             async with mesh:
-                return await Chaos(mesh, etcd, members, webhook, random.Random(seed)).run(seconds)
+                found = await Chaos(mesh, network, etcd, members, webhook, random.Random(seed)).run(seconds)
+                found.no_namespaces = reason or ""
+                return found
     finally:
-        webhook.close()
+        if webhook is not None:
+            webhook.close()
+        if network is not None:
+            network.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,3 +20,4 @@ async def test_nothing_is_lost_or_doubled_while_processes_die(tmp_path: Path) ->
     findings = await chaos(20, agents=2, coordinators=2, members=members, binary=binary, data=tmp_path, seed=1)
     assert findings.ok, findings.as_json()
     assert sum(findings.faults.values()) > 0
+    assert sum(findings.repeated_words.values()) > 0

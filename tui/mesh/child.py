@@ -56,7 +56,7 @@ class Child:
         self.name = name
         self.log = log
         self.address = ""
-        self._arguments = tuple(arguments)
+        self.arguments = tuple(arguments)
         self._environment = {**environment, PARENT_DEATH_VARIABLE: "1", "PYTHONUNBUFFERED": "1"}
         self._on_end = on_end
         self._process: asyncio.subprocess.Process | None = None
@@ -78,7 +78,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *self._arguments,
+                *self.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
