@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+import io
+import os
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.console import Console
+from textual.pilot import Pilot
 
 from orbit_core.client import (
     Agent,
@@ -26,6 +34,9 @@ from orbit_core.limits import GIB, MIB
 from tui.app.app import OrbitApp
 from tui.app.feed import Feed
 
+GOLDEN = Path(__file__).parent / "golden"
+DEADLINE_S = 20.0
+SETTLED_S = 1.6
 NOW_MS = 1_790_000_000_000
 MESH = Mesh("coordinator-0", "coordinator-0", "127.0.0.1:7070", 7, "0.1.0", 2, 4_711, 2)
 DOCUMENT = """
@@ -278,14 +289,62 @@ class CannedClient:
         return next(each for each in self.agents_ if each.agent_id == agent_id)
 
 
+class StillApp(OrbitApp):
+    """At a moment that does not pass; notices stay until they are looked at."""
+
+    NOTICE_S: ClassVar[Mapping[str, float]] = dict.fromkeys(OrbitApp.NOTICE_S, 3_600.0)
+
+
 def app_over(client: CannedClient, *, run_id: str = "") -> OrbitApp:
-    """The app at a moment that does not pass."""
-    app = OrbitApp(client, Feed(client, lambda: NOW_MS), run_id=run_id, now_ms=lambda: NOW_MS)
+    app = StillApp(client, Feed(client, lambda: NOW_MS), run_id=run_id, now_ms=lambda: NOW_MS)
     app.animation_level = "none"
     return app
 
 
 def dump(app: OrbitApp) -> str:
-    """The screen as text, as the terminal shows it; trailing blanks left out."""
-    strips = app.screen._compositor.render_strips()  # Textual has no public way to the text of a screen
-    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
+    """What the terminal shows, as text; trailing blanks left out. Textual has no public way to it but a picture."""
+    width, height = app.size
+    console = Console(width=width, height=height, file=io.StringIO(), record=True, force_terminal=True)
+    console.print(app.screen._compositor.render_update(full=True, screen_stack=app._background_screens))
+    return "".join(f"{line.rstrip()}\n" for line in console.export_text().splitlines())
+
+
+@dataclass
+class Shots:
+    """The screens of one app, each compared with the file of its name. `ORBIT_UPDATE_SNAPSHOTS=1` writes them."""
+
+    app: OrbitApp
+    pilot: Pilot[None]
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def shows(self, name: str) -> None:
+        """Waits until the screen is that of the file; fails where it does not come to be."""
+        width, height = self.app.size
+        file = GOLDEN / f"{width}x{height}" / f"{name}.txt"
+        if os.environ.get("ORBIT_UPDATE_SNAPSHOTS") == "1":
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(await self._settled())
+            return
+        wanted = file.read_text()
+        deadline_s = time.monotonic() + DEADLINE_S
+        while (seen := dump(self.app)) != wanted and time.monotonic() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        assert seen == wanted
+
+    async def _settled(self) -> str:
+        """The screen once it has stayed the same for longer than anything here takes to change it."""
+        since_s, last = time.monotonic(), ""
+        while time.monotonic() < since_s + SETTLED_S:
+            await asyncio.sleep(0.02)
+            if (now := dump(self.app)) != last:
+                since_s, last = time.monotonic(), now
+        return last
+
+
+@asynccontextmanager
+async def shots_of(client: CannedClient, size: tuple[int, int], *, run_id: str = "") -> AsyncGenerator[Shots, None]:
+    app = app_over(client, run_id=run_id)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        yield Shots(app, pilot)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.command import Provider
 
 from orbit_core.client import Run
 from orbit_core.errors import OrbitError
 from tui.app.feed import Feed, MeshClient
 from tui.app.model.mesh import MeshModel, Notice
 from tui.app.model.messages import MeshMessage, RunChanged
-from tui.app.palette import RunCommands, ScreenCommands
+from tui.app.palette import OrbitCommands
 from tui.app.screens.mesh_screen import MeshScreen
 from tui.app.screens.overview import Overview
 from tui.app.screens.run import RunScreen
@@ -32,7 +32,7 @@ class OrbitApp(App[None]):
     #: How long a notice is seen.
     NOTICE_S: ClassVar[Mapping[str, float]] = {"information": 4.0, "warning": 8.0, "error": 12.0}
     CSS_PATH = Path(__file__).with_name("orbit.tcss")
-    COMMANDS = App.COMMANDS | {ScreenCommands, RunCommands}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {OrbitCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, system=True),
     ]
@@ -74,13 +74,6 @@ class OrbitApp(App[None]):
         else:
             self.push_screen(RunScreen(run_id))
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield SystemCommand("Theme", "Colours: dark, light and others", self.action_change_theme)
-        if screen.query("HelpPanel"):
-            yield SystemCommand("Hide keys", "Hide the list of keys", self.action_hide_help_panel)
-        else:
-            yield SystemCommand("Keys", "Show every key of this screen", self.action_show_help_panel)
-
     def tell(self, notice: Notice) -> None:
         """A word in passing."""
         self.notify(notice.text, severity=notice.severity, timeout=self.NOTICE_S[notice.severity], markup=False)
@@ -90,6 +83,6 @@ class OrbitApp(App[None]):
             self._draw()
 
     def _draw(self) -> None:
-        if isinstance(self.screen, MeshScreen) and self.screen.is_mounted:
+        if self.is_running and isinstance(self.screen, MeshScreen) and self.screen.can_draw:
             self.changed = False
             self.screen.show_model()

@@ -33,10 +33,16 @@ class MeshScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._offered: dict[str, tuple[str, bool]] = {}
+        self._is_composed = False
 
     @property
     def orbit(self) -> OrbitApp:
         return cast("OrbitApp", self.app)
+
+    @property
+    def can_draw(self) -> bool:
+        """Its widgets are there already, and still."""
+        return self._is_composed and self.is_attached
 
     @property
     def selected_run(self) -> Run | None:
@@ -59,10 +65,12 @@ class MeshScreen(Screen[None]):
             self.refresh_bindings()
 
     def on_mount(self) -> None:
+        self._is_composed = True
         self.show_model()
 
     def on_screen_resume(self) -> None:
-        self.show_model()
+        if self.can_draw:
+            self.show_model()
 
     def on_descendant_focus(self) -> None:
         self._offer()

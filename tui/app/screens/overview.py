@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from orbit_core.client import Agent, Run
 from tui.app.model.mesh import MeshModel
@@ -15,6 +15,7 @@ from tui.app.screens.detail import of_agent
 from tui.app.screens.mesh_screen import MeshScreen
 from tui.app.widgets.agents_table import AgentsTable
 from tui.app.widgets.fitted_table import FittedTable
+from tui.app.widgets.keys_line import KeysLine
 from tui.app.widgets.mesh_bar import MeshBar
 from tui.app.widgets.runs_table import RunsTable
 from tui.cli.words import plural
@@ -26,7 +27,7 @@ _NOBODY = "No coordinator answers yet.  orbit up  starts a mesh here;  --address
 
 class Overview(MeshScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "filter_runs", "Under way only", tooltip="Show all runs, or those that have not ended"),
+        Binding("f", "filter_runs", "Under way/all", tooltip="Show all runs, or those that have not ended"),
         Binding("tab", "other_pane", "Other pane", priority=True, tooltip="From runs to agents and back"),
         Binding("1", "focus_pane('agents')", "Agents", show=False, tooltip="Go to the agents"),
         Binding("2", "focus_pane('runs')", "Runs", show=False, tooltip="Go to the runs"),
@@ -43,7 +44,7 @@ class Overview(MeshScreen):
         yield Static(id="no-agents", classes="nothing", markup=False)
         yield RunsTable(id="runs")
         yield Static(id="no-runs", classes="nothing", markup=False)
-        yield Footer(show_command_palette=True)
+        yield KeysLine()
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -75,7 +76,7 @@ class Overview(MeshScreen):
 
     def _no_runs(self, model: MeshModel) -> str:
         if model.runs is None:
-            return _NOBODY if model.silence else ""
+            return f"{_NOBODY}\n{model.silence.reason}" if model.silence else ""
         return "No run is under way.  f  shows those that have ended." if model.runs else _NO_RUNS
 
     def _say_nothing(self, table: FittedTable, place: str, empty: bool, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Static, TabbedContent, TabPane
 
 from orbit_core.client import Run
 from tui.app.model.messages import LogsSeen, PageMessage, RunChanged
@@ -15,6 +15,7 @@ from tui.app.model.page import RunPage
 from tui.app.screens.detail import of_failure
 from tui.app.screens.mesh_screen import MeshScreen
 from tui.app.widgets.failures_table import FailuresTable
+from tui.app.widgets.keys_line import KeysLine
 from tui.app.widgets.log_view import LogView
 from tui.app.widgets.mesh_bar import MeshBar
 from tui.app.widgets.run_head import RunHead
@@ -27,7 +28,7 @@ class RunScreen(MeshScreen):
         Binding("1", "focus_pane('steps')", "Steps", tooltip="Go to the steps"),
         Binding("2", "focus_pane('failures')", "Failures", tooltip="Go to what failed"),
         Binding("3", "focus_pane('logs')", "Logs", tooltip="Go to the logs"),
-        Binding("q", "app.quit", "Quit", tooltip="Leave; what runs goes on"),
+        Binding("q", "app.quit", "Quit", show=False, tooltip="Leave; what runs goes on"),
     ]
 
     def __init__(self, run_id: str) -> None:
@@ -45,7 +46,7 @@ class RunScreen(MeshScreen):
             with TabPane("Logs", id="logs-pane"):
                 yield LogView(id="logs")
                 yield Static(id="no-logs", classes="nothing", markup=False)
-        yield Footer(show_command_palette=True)
+        yield KeysLine()
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -57,6 +58,8 @@ class RunScreen(MeshScreen):
         return self.page.run
 
     def hear(self, message: PageMessage) -> None:
+        if not self.can_draw:
+            return
         self.page.apply(message)
         match message:
             case RunChanged(run):
@@ -108,10 +111,17 @@ class RunScreen(MeshScreen):
     @on(DataTable.RowSelected, "#steps")
     def _look_at_step(self, event: DataTable.RowSelected) -> None:
         self.page.look_at(str(event.row_key.value).partition("/")[2])
+        self._write_logs()
+        self.show_model()
+
+    def on_resize(self) -> None:
+        if self.can_draw:
+            self._write_logs()  # lines are broken as they are written
+
+    def _write_logs(self) -> None:
         logs = self.query_one(LogView)
         logs.clear()
         logs.add(filter(self.page.shows, self.page.logs))
-        self.show_model()
 
     def action_focus_pane(self, pane: str) -> None:
         if pane != "steps":

@@ -17,15 +17,15 @@ from tui.cli.words import money, size
 
 class AgentsTable(FittedTable):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("agent", "AGENT", 10, 28, 0),
-        Column("state", "STATE", 8, 8, 1),
-        Column("price", "$/HOUR", 9, 9, 2, right=True),
-        Column("kind", "KIND", 9, 9, 3),
-        Column("cpu", "CPU", 9, 9, 4, right=True),
-        Column("load", "LOAD", 4, 4, 5, right=True),
+        Column("agent", "AGENT", 10, 28, 1),
+        Column("state", "STATE", 8, 8, 2),
+        Column("price", "$/HOUR", 9, 9, 3, right=True),
+        Column("kind", "KIND", 9, 9, 4),
+        Column("cpu", "CPU", 9, 9, 5, right=True),
+        Column("load", "LOAD", 4, 4, 6, right=True),
         Column("memory", "MEMORY", 16, 16, 8, right=True),
         Column("gpu", "GPU", 6, 20, 7),
-        Column("now", "RUNS NOW", 18, 60, 6),
+        Column("now", "RUNS NOW", 13, 60, 0),
         Column("warm", "WARM", 8, 24, 9),
     )
 

@@ -15,8 +15,8 @@ from tui.cli.words import span
 
 class FailuresTable(FittedTable):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("step", "STEP", 8, 24, 1),
-        Column("code", "ERROR", 8, 20, 2),
+        Column("step", "STEP", 10, 24, 1),
+        Column("code", "ERROR", 14, 20, 2),
         Column("message", "MESSAGE", 20, 200, 0),
         Column("tries", "TRIES", 5, 5, 3, right=True),
         Column("took", "TOOK", 7, 7, 4, right=True),

@@ -23,7 +23,7 @@ class LogView(RichLog):
         """At the end. The view follows only where its end is seen."""
         following = self.is_vertical_scroll_end
         for record in records:
-            self.write(_line(record), scroll_end=following)
+            self.write(_line(record), expand=True, scroll_end=following)
 
 
 def _line(record: LogRecord) -> Text:

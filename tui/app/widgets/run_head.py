@@ -17,6 +17,8 @@ class RunHead(Static):
             self.update(Text(page.refused or f"asking for {page.run_id} …", "red" if page.refused else "dim"))
             return
         lines = [_standing(page.run, now_ms), _work(page.run)]
+        if page.run.usage.input_tokens or page.run.usage.output_tokens:
+            lines.append(_tokens(page.run))
         if page.refused:
             lines.append(Text(f"not up to date: {page.refused}", "yellow"))
         elif page.run.reason:
@@ -30,9 +32,11 @@ def _standing(run: Run, now_ms: int) -> Text:
     took_ms = (run.ended_ms or now_ms) - run.created_ms
     allowed_ms = run.deadline_ms - run.created_ms
     text = Text.assemble(state(run.state), f" {percent_done(run)}%", ("  ·  ", "dim"))
-    text.append("SLA ").append(sla(run, now_ms)).append(f" ({span(took_ms)} of {span(allowed_ms)})", "dim")
+    text.append("SLA ").append(sla(run, now_ms))
     if run.expected_late and not run.ended and now_ms < run.deadline_ms:
         text.append(", will be late", "bold red")
+    else:
+        text.append(f" ({span(took_ms)} of {span(allowed_ms)})", "dim")
     text.append("  ·  ", "dim").append(money(run.cost_usd), "bold").append("" if run.ended else " so far")
     return text.append(f", at most {money(run.budget_usd)}" if run.budget_usd else "", "dim")
 
@@ -44,9 +48,10 @@ def _work(run: Run) -> Text:
     text.append("  ·  ", "dim").append(plural(run.attempts, "attempt"))
     if run.attempts_lost:
         text.append(f", {run.attempts_lost} lost or handed back")
-    tokens = run.usage.input_tokens + run.usage.output_tokens
-    if tokens:
-        text.append("  ·  ", "dim").append(f"{tokens:,} tokens")
-        if run.cost_usd:
-            text.append(f", {tokens / run.cost_usd:,.0f} a dollar")
     return text
+
+
+def _tokens(run: Run) -> Text:
+    tokens = run.usage.input_tokens + run.usage.output_tokens
+    text = Text(f"{tokens:,} tokens")
+    return text.append(f", {tokens / run.cost_usd:,.0f} a dollar") if run.cost_usd else text

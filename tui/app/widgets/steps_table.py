@@ -19,7 +19,7 @@ class StepsTable(FittedTable):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("step", "STEP", 24, 56, 0),
         Column("bar", "PROGRESS", 8, 30, 3),
-        Column("done", "DONE", 5, 13, 1, right=True),
+        Column("done", "DONE", 15, 15, 1, right=True),
         Column("running", "RUNS", 4, 6, 2, right=True),
         Column("waiting", "WAITS", 5, 7, 4, right=True),
         Column("failed", "FAILED", 6, 7, 2, right=True),
