@@ -73,17 +73,13 @@ def resolve_addresses(given: str | None = None, environment: Mapping[str, str] =
 def read_context(home: Path) -> tuple[str, ...]:
     """The addresses of the current context; empty where there is none. A file that is not one counts as none."""
     contexts, current = _load(home)
-    addresses = contexts.get(current, {}).get("addresses", ())
-    return tuple(str(address) for address in addresses)
+    return tuple(contexts.get(current, {}).get("addresses", ()))
 
 
 def read_contexts(home: Path) -> tuple[Context, ...]:
     """All that there are, by name."""
     contexts, current = _load(home)
-    return tuple(
-        Context(name, tuple(map(str, contexts[name].get("addresses", ()))), name == current)
-        for name in sorted(contexts)
-    )
+    return tuple(Context(name, tuple(contexts[name]["addresses"]), name == current) for name in sorted(contexts))
 
 
 def context_named(home: Path, name: str) -> Context:
@@ -151,8 +147,11 @@ def _load(home: Path) -> tuple[dict[str, dict[str, list[str]]], str]:
         content = json.loads((home / "context.json").read_bytes())
         if content["version"] != _FILE_VERSION:
             return {}, DEFAULT_CONTEXT
-        return dict(content["contexts"]), str(content["current"])
-    except (OSError, ValueError, KeyError, TypeError):
+        contexts = {
+            str(name): {"addresses": [*map(str, each["addresses"])]} for name, each in content["contexts"].items()
+        }
+        return contexts, str(content["current"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, DEFAULT_CONTEXT
 
 

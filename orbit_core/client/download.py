@@ -19,7 +19,7 @@ from typing import IO, Any, Final, cast
 
 from orbit_core.client._runs import RunCalls
 from orbit_core.client.types import Download, FileRef, Json, Result, to_json
-from orbit_core.errors import BlobError, ConflictError, InvalidRequestError
+from orbit_core.errors import BlobError, ConflictError, PreconditionError
 
 OBJECTS: Final = "objects.jsonl"
 FAILURES: Final = "failures.jsonl"
@@ -72,9 +72,19 @@ class DownloadCalls(RunCalls):
         `objects.jsonl` holds one object a line, `failures.jsonl` one failed lineage a line (only where there is one),
         `files/` the files by name; where two that differ share a name, each has some of its hash in it. With
         `follow` until the run has ended, else what there is now. `ConflictError` where a file is there already and
-        says something else, unless `overwrite`.
+        says something else, unless `overwrite`; `PreconditionError` where the folder cannot be written.
         """
-        folder = Path(folder)
+        try:
+            return await self._download(run_id, Path(folder), steps, follow, overwrite)
+        except OSError as error:
+            raise PreconditionError(
+                f"{error.filename or folder} cannot be written: {error.strerror or error}",
+                remedy="name a folder that you may write to, on a disk that has room",
+            ) from error
+
+    async def _download(
+        self, run_id: str, folder: Path, steps: Iterable[str], follow: bool, overwrite: bool
+    ) -> Download:
         await asyncio.to_thread(_prepare, folder, overwrite)
         objects, failures = _Lines(folder / OBJECTS), _Lines(folder / FAILURES)
         refs: dict[str, FileRef] = {}
@@ -153,10 +163,7 @@ def _close(*lines: _Lines) -> None:
 
 
 def _prepare(folder: Path, overwrite: bool) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidRequestError(f"{folder} cannot be made: {error.strerror}", remedy="name a folder") from error
+    folder.mkdir(parents=True, exist_ok=True)
     for name in (OBJECTS, FAILURES):
         path = folder / name
         if not path.exists():

@@ -210,6 +210,20 @@ def test_results_are_downloaded_and_never_overwritten_unasked(
     assert (folder / "files" / "a.pdf").read_bytes() == b"first report"
 
 
+def test_a_folder_that_cannot_be_written_is_said(mesh: FakeMesh, orbit: Orbit, tmp_path: Path) -> None:
+    content = b"content"
+    sha256 = hashlib.sha256(content).hexdigest()
+    mesh.files = {sha256: content}
+    value = {"$file": {"sha256": sha256, "size": 7, "name": "a.pdf"}}
+    mesh.results = [runs_pb2.Result(invocation_id="i0", json=json.dumps({"file": value}).encode())]
+    mesh.runs["run-1"] = ended("run-1")
+    (tmp_path / "files").write_text("where a folder has to be")
+    for folder in (tmp_path, tmp_path / "files" / "deeper"):
+        said = orbit("results", "--download", str(folder))
+        assert (said.code, "cannot be written" in said.err, "Traceback" in said.err) == (6, True, False)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["files"], "nothing half done"
+
+
 def test_a_damaged_file_is_not_kept(mesh: FakeMesh, orbit: Orbit, tmp_path: Path) -> None:
     sha256 = hashlib.sha256(b"what it was").hexdigest()
     mesh.files = {sha256: b"what it is not"}

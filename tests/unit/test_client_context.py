@@ -58,7 +58,13 @@ def test_another_context_becomes_current_when_one_goes(tmp_path: Path) -> None:
     assert read_context(tmp_path) == ("127.0.0.1:1",)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 99}', b'{"version": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"\xff", b'{"version": 99}', b'{"version": 1}'),
+        *(b'{"version": 1, "current": "a", "contexts": {"a": 3}}', b'{"version": 1, "current": "a", "contexts": [3]}'),
+    ],
+)
 def test_a_file_that_is_not_one_counts_as_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "context.json").write_bytes(content)
     assert read_context(tmp_path) == ()
