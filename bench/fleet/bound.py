@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from bench.fleet.scenario import Scenario, SimAgent
-from bench.fleet.world import Outcome
+from bench.fleet.world import ORIGIN_MS, Outcome
 from orbit_core.sched._plan.pools import can_hold, need_room
 from orbit_core.sched._plan.program import Program
 from orbit_core.sched.price import dominant_share
@@ -104,7 +104,7 @@ def _jobs(scenario: Scenario, outcome: Outcome, work_of: dict[str, int]) -> list
             job.longest_ms = max(job.longest_ms, took)
             shortest[invocation.step] = min(shortest.get(invocation.step, took), took)
         origin = run.deadline_ms - flow.sla_ms
-        began = origin - 1_000_000_000
+        began = origin - ORIGIN_MS
         for step in flow.steps:
             before = flow.ancestors[step.index]
             # The shortest of each step above, one after the other along the longest chain of them.

@@ -12,6 +12,7 @@ import yaml
 from orbit_core.ids import derived_id
 from orbit_core.limits import GIB
 from orbit_core.sched.model import AgentFacts, Gpu
+from orbit_core.sched.tariff import spans
 from orbit_core.sched.workflow import Need, StepPlan, Workflow
 from orbit_core.spec.models import RetryPolicy
 
@@ -72,6 +73,9 @@ def load(path: Path) -> Scenario:
 def _agents(each: dict[str, Any], end_ms: int, satellites: tuple[str, ...]) -> list[SimAgent]:
     found: list[SimAgent] = []
     prices = tuple((int(1000 * at), float(usd)) for at, usd in each.get("prices", []))
+    tariff = tuple((int(at) // 60, float(usd)) for at, usd in each.get("tariff", []))
+    if tariff:
+        prices = tuple((begin, usd) for begin, _, usd in spans(tariff, 0, end_ms))
     for number in range(each.get("count", 1)):
         gone = [loss for loss in each.get("losses", []) if loss.get("number", 0) == number]
         there: list[tuple[int, int]] = []
@@ -89,7 +93,8 @@ def _agents(each: dict[str, Any], end_ms: int, satellites: tuple[str, ...]) -> l
             cpu_milli=int(1000 * each.get("cpus", 4)),
             memory_bytes=int(each.get("memory-gib", 16) * GIB),
             gpus=gpus,
-            price_usd_per_hour=float(each["price"]),
+            price_usd_per_hour=prices[0][1] if tariff else float(each["price"]),
+            tariff=tariff,
             price_kind=each.get("kind", "owned"),
             labels=(("hardware", each.get("hardware", each["name"])),),
             satellites=satellites,

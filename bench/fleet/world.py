@@ -29,8 +29,10 @@ from orbit_core.sched.model import AgentFacts, AttemptKey, ObjectAddress, Output
 from orbit_core.sched.price import dominant_share
 from orbit_core.sched.state import MeshState, Run
 from orbit_core.sched.step import step
+from orbit_core.sched.tariff import DAY_MS
 
-_ORIGIN_MS = 1_000_000_000
+#: When a scenario begins: at midnight, so that seconds from the start are seconds of the day.
+ORIGIN_MS = 12 * DAY_MS
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class FleetWorld:
         run_id = f"{work.flow.identifier.removeprefix('bench/')}@{self._now_ms // 1000}"
         self.work_of[run_id] = number
         self.outcome.runs += 1
-        now = _ORIGIN_MS + self._now_ms
+        now = ORIGIN_MS + self._now_ms
         trigger = TriggerFacts("api-call", now, "now")
         payload = ObjectAddress(json="{}")
         spec = f"spec-{number}"
@@ -163,7 +165,7 @@ class FleetWorld:
     # Events in, commands out.
 
     def tell(self, event: Event) -> None:
-        commands = step(self.state, event, _ORIGIN_MS + self._now_ms)
+        commands = step(self.state, event, ORIGIN_MS + self._now_ms)
         self._told += 1
         if self._told % self._check_every == 0:
             broken = violations(self.state)
@@ -195,7 +197,7 @@ class FleetWorld:
 
     def _decide(self) -> None:
         began = time.perf_counter()
-        forecasts, decided = self.policy.decide(self.state, _ORIGIN_MS + self._now_ms)
+        forecasts, decided = self.policy.decide(self.state, ORIGIN_MS + self._now_ms)
         took = time.perf_counter() - began
         if self.state.ready:
             self.outcome.rounds += 1

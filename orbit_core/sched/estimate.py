@@ -217,6 +217,11 @@ def fan_out(estimates: Estimates, workflow: str, step: StepPlan) -> float:
     return known.objects / known.invocations if known and known.invocations else 1.0
 
 
+def knows_fan_out(estimates: Estimates, workflow: str, step: StepPlan) -> bool:
+    """Whether the step has returned anything before."""
+    return f"{workflow}|{step.identifier}" in estimates.fan_outs
+
+
 def redo_factor(estimates: Estimates, facts: AgentFacts, duration_ms: float) -> float:
     """What work on capacity that may go away costs, in times of undisturbed work, redone until it is through.
 

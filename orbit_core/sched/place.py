@@ -19,6 +19,7 @@ from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
 from orbit_core.sched.plan import NEARLY, Plan
 from orbit_core.sched.price import expected_cost_usd, expected_ms
 from orbit_core.sched.state import Agent, Invocation, MeshState, Run
+from orbit_core.sched.tariff import DAY_MS, lowest_price
 from orbit_core.sched.workflow import Need, StepPlan
 
 #: Work that has to start within this time is not held back.
@@ -125,7 +126,11 @@ class Placer:
             return
         if number is None:  # new since the plan: until the next one, only where nothing is cheaper
             least = min(cost.values(), default=0.0) * NEARLY
-            cost = {agent_id: usd for agent_id, usd in cost.items() if usd <= least}
+            cost = {
+                agent_id: usd
+                for agent_id, usd in cost.items()
+                if usd <= least and not _cheaper_later(now.state.agents[agent_id].facts, now.state.now_ms)
+            }
         else:
             pools = plan.open_pools(number)
             cost = {agent_id: usd for agent_id, usd in cost.items() if plan.picture.pool_of.get(agent_id) in pools}
@@ -275,6 +280,11 @@ def _can_run(agent: Agent, step: StepPlan) -> bool:
         and step.satellite in facts.satellites
         and step.model not in facts.barred_models
     )
+
+
+def _cheaper_later(facts: AgentFacts, now_ms: int) -> bool:
+    """Whether an hour of the agent is sure to be cheaper within a day: only a plan can say whether to wait."""
+    return bool(facts.tariff) and lowest_price(facts.tariff, now_ms, now_ms + DAY_MS) < facts.price_usd_per_hour
 
 
 def _is_large_enough(facts: AgentFacts, need: Need) -> bool:

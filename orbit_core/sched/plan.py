@@ -32,7 +32,8 @@ class Plan:
     """One plan, for the placer, which counts it down.
 
     `quotas`: starts left on (class, pool) before the next plan is due. `overdue`: how many of a class cannot be in
-    time. `turns`: the slice in which the class has its first start on the pool. `first`: the first of all, by pool.
+    time, or must not wait: they may start on any pool that is not too slow. `turns`: the slice in which the class has
+    its first start on the pool. `first`: the first of all, by pool.
     """
 
     made_ms: int
@@ -142,7 +143,7 @@ def solve(picture: Picture, time_limit_s: float | None) -> Schedule:
 
 
 def _has_choice(work: WorkClass) -> bool:
-    costs = [option.cost_usd for option in work.options.values()]
+    costs = [cost for option in work.options.values() for cost in (option.cost_usd, *option.costs_usd)]
     return len(costs) > 1 and max(costs) > min(costs) * NEARLY
 
 
@@ -162,6 +163,9 @@ def make_plan(picture: Picture, now_ms: int, schedule: Schedule) -> Plan:
     # smallest piece counts, since none of that can begin before the whole has ended.
     whole = {key: int(amount + (0.999 if key[0] in parents else 0.5)) for key, amount in quotas.items()}
     overdue = {number: math.ceil(amount - 0.5) for number, amount in schedule.late.items()}
+    for number, work in enumerate(picture.classes):
+        if work.scout and work.ready:
+            overdue[number] = max(1, overdue.get(number, 0))
     late = tuple(_late_runs(picture, _surely_late(picture, schedule)))
     return Plan(now_ms, picture, schedule, whole, overdue, turns, first, late)
 

@@ -115,7 +115,7 @@ class _Asker:
         own = _own(picture)
         feasible = bool(own) and all(schedule.late.get(number, 0.0) < _ENOUGH for number in own)
         own_usd = sum(
-            each.amount * picture.classes[each.work].options[each.pool].cost_usd
+            each.amount * picture.classes[each.work].options[each.pool].cost_at(each.at)
             for each in schedule.starts
             if each.work in own
         )

@@ -41,10 +41,16 @@ def mean_price(tariff: Tariff, from_ms: int, to_ms: int) -> float:
     """US dollars an hour on average between the two times."""
     if to_ms <= from_ms:
         return price_at(tariff, from_ms)
-    paid = sum(price * (end - begin) for begin, end, price in spans(tariff, from_ms, to_ms))
-    return paid / (to_ms - from_ms)
+    days = (to_ms - from_ms) // DAY_MS
+    paid = days * _paid(tariff, from_ms, from_ms + DAY_MS) if days else 0.0
+    return (paid + _paid(tariff, from_ms + days * DAY_MS, to_ms)) / (to_ms - from_ms)
+
+
+def _paid(tariff: Tariff, from_ms: int, to_ms: int) -> float:
+    return sum(price * (end - begin) for begin, end, price in spans(tariff, from_ms, to_ms))
 
 
 def lowest_price(tariff: Tariff, from_ms: int, to_ms: int) -> float:
     """The least that an hour costs at any time between the two."""
+    to_ms = min(to_ms, from_ms + DAY_MS)
     return min((price for _, _, price in spans(tariff, from_ms, to_ms)), default=price_at(tariff, from_ms))

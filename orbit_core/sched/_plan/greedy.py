@@ -28,32 +28,38 @@ def schedule(picture: Picture) -> Schedule:
 def _fill(picture: Picture, index: int, free: dict[tuple[int, int], list[float]], starts: list[Start]) -> float:
     work = picture.classes[index]
     left = work.amount
-    for pool in _by_preference(work):
+    most = {pool: picture.rounds(work, pool) for pool in work.options}
+    for pool, at in _by_preference(picture, work):
+        if left <= 1e-9:
+            break
         option = work.options[pool]
-        most = min(left, picture.rounds(work, pool))
-        hurried = work.objective != "cost" or not work.is_dear(option)
-        for at in picture.slices if hurried else reversed(picture.slices):
-            if most <= 1e-9:
-                break
-            if not picture.allows(work, option, at):
-                continue
-            taken = picture.occupancy(work, option, at)
-            amount = min([most, *(_room_for(work, free[(pool, later)], ms) for later, ms in taken)])
-            if amount <= 1e-9:
-                continue
-            for later, ms in taken:
-                for dimension in range(DIMENSIONS):
-                    free[(pool, later)][dimension] -= amount * work.need[dimension] * ms
-            starts.append(Start(index, pool, at, amount))
-            most -= amount
-            left -= amount
+        if most[pool] <= 1e-9 or not picture.allows(work, option, at):
+            continue
+        taken = picture.occupancy(work, option, at)
+        amount = min([left, most[pool], *(_room_for(work, free[(pool, later)], ms) for later, ms in taken)])
+        if amount <= 1e-9:
+            continue
+        for later, ms in taken:
+            for dimension in range(DIMENSIONS):
+                free[(pool, later)][dimension] -= amount * work.need[dimension] * ms
+        starts.append(Start(index, pool, at, amount))
+        most[pool] -= amount
+        left -= amount
     return left
 
 
-def _by_preference(work: WorkClass) -> list[int]:
-    if work.objective == "cost":
-        return sorted(work.options, key=lambda pool: (work.options[pool].cost_usd, pool))
-    return sorted(work.options, key=lambda pool: (work.options[pool].duration_ms, work.options[pool].cost_usd, pool))
+def _by_preference(picture: Picture, work: WorkClass) -> list[tuple[int, int]]:
+    """Pools and slices, the best first: the cheapest, as soon as may be; what is dear as late as may be."""
+
+    def preference(where: tuple[int, int]) -> tuple[float, float, int, int]:
+        pool, at = where
+        option = work.options[pool]
+        if work.objective != "cost":
+            return (option.duration_ms, option.cost_usd, pool, at)
+        cost = option.cost_at(at)
+        return (cost, 0.0, pool, -at) if work.is_dear(cost) else (work.least_usd, cost, pool, at)
+
+    return sorted(((pool, at) for pool in work.options for at in picture.slices), key=preference)
 
 
 def _room_for(work: WorkClass, free: list[float], ms: float) -> float:

@@ -23,7 +23,10 @@ _TINY = 1e-6
 def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
     """The cheapest plan, or None where the solver found none in its time."""
     program = Program()
-    scale = max((option.cost_usd for work in picture.classes for option in work.options.values()), default=0.0) or 1.0
+    dearest = (
+        max(option.cost_usd, *option.costs_usd, 0.0) for work in picture.classes for option in work.options.values()
+    )
+    scale = max(dearest, default=0.0) or 1.0
     room = {
         (pool, at, dimension): program.row(upper=picture.free(pool, at, dimension) / unit)
         for pool in range(len(picture.pools))
@@ -69,11 +72,11 @@ def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
 
 def _cost(picture: Picture, work: WorkClass, option: Option, at: int, scale: float) -> float:
     when = picture.bounds_ms[at] / picture.bounds_ms[-1]
-    cost = option.cost_usd / scale
+    cost = option.cost_at(at) / scale
     if work.objective != "cost":
         ended = (picture.bounds_ms[at] + option.duration_ms) / picture.bounds_ms[-1]
         return 10.0 * ended + cost
-    if not work.is_dear(option):
+    if not work.is_dear(option.cost_at(at)):
         urgency = min(20.0, picture.bounds_ms[-1] / max(1.0, work.finish_ms))
         return cost + _TASTE * when * urgency * max(cost, 0.01)
     return cost * (1 - _TASTE * when)

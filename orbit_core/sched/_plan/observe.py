@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from orbit_core.sched._plan.durations import Durations, Tails
 from orbit_core.sched._plan.picture import NEARLY, Option, Picture, Pool, WorkClass
 from orbit_core.sched._plan.pools import can_hold, need_room, pools_of
-from orbit_core.sched.estimate import Estimate, fan_out, hardware_kind
+from orbit_core.sched.estimate import Estimate, fan_out, hardware_kind, knows_fan_out
 from orbit_core.sched.model import AgentFacts, RunStatus, Status
 from orbit_core.sched.price import expected_cost_usd
 from orbit_core.sched.state import MeshState, Run
+from orbit_core.sched.tariff import DAY_MS, lowest_price, mean_price, spans
 from orbit_core.sched.workflow import StepPlan, Workflow
 
 #: The first slice where nobody says another: what starts in it starts now.
@@ -26,6 +28,8 @@ _OWN_BOUNDS = 5
 #: The odds that are taken of an attempt, or of any that start together, running over its deadline.
 _RISK = 0.01
 _CLASSES_MOST = 64
+#: Changes of price that slices are cut at; beyond them a slice has its mean price.
+_SWITCHES_MOST = 6
 #: How far apart deadlines may be and still count as one, tried until there are few enough classes.
 _COARSENESS = (1.0, 1.02, 1.1, 1.3, 1.8, 3.0, 10.0, 1e9)
 
@@ -106,7 +110,9 @@ def observe(scene: Scene, wanted: Iterable[Demand], first_slice_ms: float = FIRS
     numbers = {key: number for number, key in enumerate(groups)}
     classes = tuple(_work_class(view, key, members, numbers) for key, members in groups.items())
     class_of = {(part.demand.name, index): numbers[key] for key, members in groups.items() for part, index in members}
-    return Picture(scene.pools, classes, _bounds(classes, first_slice_ms), class_of, scene.pool_of)
+    bounds = _bounds(view, classes, first_slice_ms)
+    classes = tuple(_priced(view, each, bounds) for each in classes)
+    return Picture(scene.pools, classes, bounds, class_of, scene.pool_of)
 
 
 # Work.
@@ -138,6 +144,22 @@ class _View:
     def demanded(self, step: StepPlan) -> float:
         """How much of the step there is in all classes: what chance makes longer, it makes shorter elsewhere."""
         return self._demanded.get(step, 0.0)
+
+    def prices(self, pool: int, from_ms: float, to_ms: float) -> float:
+        """What an hour costs on average between two times from now, in times of what it costs now."""
+        facts = self.facts[pool]
+        if not facts.tariff or facts.price_usd_per_hour <= 0:
+            return 1.0
+        begin = self.now_ms + int(from_ms)
+        return mean_price(facts.tariff, begin, self.now_ms + int(to_ms)) / facts.price_usd_per_hour
+
+    def cheapest_hour(self, pool: int, until_ms: float) -> float:
+        """The lowest price until that time from now, in times of what an hour costs now."""
+        facts = self.facts[pool]
+        if not facts.tariff or facts.price_usd_per_hour <= 0:
+            return 1.0
+        lowest = lowest_price(facts.tariff, self.now_ms, self.now_ms + max(1, int(until_ms)))
+        return min(1.0, lowest / facts.price_usd_per_hour)
 
     def fastest(self, step: StepPlan) -> Estimate:
         known = [self.estimate(pool, step) for pool in self.capable(step)]
@@ -236,7 +258,15 @@ def _work_class(
         priority=workflow.priority,
         after=tuple(after),
         runs=tuple(part.demand.name for part, _ in sorted(members, key=lambda m: m[0].demand.deadline_ms)),
+        scout=_needs_scout(view, workflow, step, members),
     )
+
+
+def _needs_scout(view: _View, workflow: Workflow, step: StepPlan, members: list[tuple[_Part, int]]) -> bool:
+    follows = any(step.index in other.needs and other.section == step.section for other in workflow.steps)
+    if not follows or knows_fan_out(view.estimates, workflow.identifier, step):
+        return False
+    return not any(part.demand.running.get(index) for part, index in members)
 
 
 def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, finish_ms: float) -> dict[int, Option]:
@@ -251,12 +281,12 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, fin
     again_ms = min((view.estimate(pool, step).p95_ms for pool in lasting), default=0.0)
     quick = [pool for pool in capable if view.estimate(pool, step).mean_ms <= finish_ms]
     costs = {pool: expected_cost_usd(view.estimates, view.facts[pool], step, amount) for pool in quick or capable}
-    least = min(costs.values(), default=0.0) * NEARLY
+    least = min((usd * view.cheapest_hour(pool, finish_ms) for pool, usd in costs.items()), default=0.0) * NEARLY
     found: dict[int, Option] = {}
     for pool, cost in costs.items():
         known = view.estimate(pool, step)
         duration, together = known.mean_ms, 1.0
-        if cost > least:
+        if cost * view.cheapest_hour(pool, finish_ms) > least:
             # Cheap room is counted as it is on average, and each last attempt there takes a small risk: what it
             # leaves idle has to be bought. What is bought makes up for bad luck, and for it none may be left over.
             duration += max(0.0, known.p95_ms - known.mean_ms) / math.sqrt(max(1.0, view.demanded(step)))
@@ -270,7 +300,34 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, fin
     return found
 
 
-def _bounds(classes: tuple[WorkClass, ...], first_ms: float) -> tuple[float, ...]:
+def _priced(view: _View, work: WorkClass, bounds: tuple[float, ...]) -> WorkClass:
+    """With what attempts cost by the slice that they start in, on pools whose price changes with time."""
+    if not any(view.facts[pool].tariff for pool in work.options):
+        return work
+    options = dict(work.options)
+    for pool, option in work.options.items():
+        if view.facts[pool].tariff:
+            last = max(0.0, work.finish_ms - option.reserve_ms - option.duration_ms)
+            # No attempt starts after the last moment: what it would cost then is not to be compared with.
+            starts = [(min(start, last), min(end, last)) for start, end in pairwise(bounds)]
+            prices = [view.prices(pool, start, max(end, start + option.duration_ms)) for start, end in starts]
+            options[pool] = replace(option, costs_usd=tuple(option.cost_usd * price for price in prices))
+    return replace(work, options=options)
+
+
+def _switches(view: _View, horizon_ms: float) -> list[float]:
+    """When tariffs change the price of a pool, from now, the first few of them."""
+    found: set[float] = set()
+    for facts in view.facts:
+        if facts.tariff:
+            ends = (
+                end for _, end, _ in spans(facts.tariff, view.now_ms, view.now_ms + min(int(horizon_ms), 2 * DAY_MS))
+            )
+            found.update(float(end - view.now_ms) for end in ends)
+    return sorted(found)[:_SWITCHES_MOST]
+
+
+def _bounds(view: _View, classes: tuple[WorkClass, ...], first_ms: float) -> tuple[float, ...]:
     """Slices from now on: short ones first, longer ones later, and bounds where last attempts start and end."""
     found: set[float] = set()
     for work in classes:
@@ -284,6 +341,6 @@ def _bounds(classes: tuple[WorkClass, ...], first_ms: float) -> tuple[float, ...
     ratio = (horizon / first_ms) ** (1.0 / (_SLICES - 1))
     grid = [first_ms * ratio**power for power in range(_SLICES - 1)]
     step = max(1, -(-len(finishes) // _OWN_BOUNDS))
-    own = [*finishes[::step], horizon]
+    own = [*finishes[::step], *(at for at in _switches(view, horizon) if at > first_ms), horizon]
     grid = [bound for bound in grid if all(abs(bound - each) > 0.08 * each for each in own) or bound == grid[0]]
     return (0.0, *sorted({*grid, *own}))

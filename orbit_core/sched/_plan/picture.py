@@ -60,6 +60,7 @@ class Pool:
 class Option:
     """One class on one pool: how long an attempt takes its room (with the margin), and what it costs.
 
+    `cost_usd`: if it starts now; `costs_usd`: by the slice that it starts in, where the price changes with time.
     `reserve_ms`: by how much earlier than the class's `finish_ms` it has to be over there, as planned: what slow
     attempts take longer, and the time to do it again where nothing goes away.
     """
@@ -69,6 +70,16 @@ class Option:
     reserve_ms: float = 0.0
     p50_ms: float = 0.0
     p95_ms: float = 0.0
+    costs_usd: tuple[float, ...] = ()
+
+    def cost_at(self, at: int) -> float:
+        """US dollars for an attempt that starts in that slice."""
+        return self.costs_usd[at] if self.costs_usd else self.cost_usd
+
+    @property
+    def least_usd(self) -> float:
+        """US dollars at the best time."""
+        return min(self.costs_usd, default=self.cost_usd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,8 @@ class WorkClass:
 
     `amount` counts attempts still to start, those included that are expected and not there yet; `ready` those that
     could start now. `finish_ms`: when all of it has to have ended so that what follows can. `after`: classes whose
-    ends bring it forth, with how many of this class each of their ends makes.
+    ends bring it forth, with how many of this class each of their ends makes. `scout`: nobody knows yet how much work
+    its ends bring forth, and none of it is under way: one has to go ahead, since no plan can be right before.
     """
 
     name: str
@@ -91,14 +103,17 @@ class WorkClass:
     priority: int = 50
     after: tuple[tuple[int, float], ...] = ()
     runs: tuple[str, ...] = ()
+    scout: bool = False
+    #: What an attempt costs where, and when, it is cheapest.
+    least_usd: float = field(init=False, default=0.0)
 
-    @property
-    def least_usd(self) -> float:
-        return min((option.cost_usd for option in self.options.values()), default=0.0)
+    def __post_init__(self) -> None:
+        least = min((option.least_usd for option in self.options.values()), default=0.0)
+        object.__setattr__(self, "least_usd", least)
 
-    def is_dear(self, option: Option) -> bool:
-        """Whether it can be had for less elsewhere."""
-        return option.cost_usd > self.least_usd * NEARLY
+    def is_dear(self, cost_usd: float) -> bool:
+        """Whether it can be had for less elsewhere, or at another time."""
+        return cost_usd > self.least_usd * NEARLY
 
     @property
     def latest_start_ms(self) -> float:
@@ -143,7 +158,7 @@ class Picture:
         length = self.length_ms(at)
         if option.duration_ms < length:
             whole = length / int(length / option.duration_ms)
-            return [(at, whole if work.is_dear(option) else option.duration_ms)]
+            return [(at, whole if work.is_dear(option.cost_at(at)) else option.duration_ms)]
         end = start + option.duration_ms
         found: list[tuple[int, float]] = []
         for later in range(at, len(self.bounds_ms) - 1):
@@ -157,7 +172,7 @@ class Picture:
         """How many of the class can end in time on that pool, were it for this class alone."""
         option = work.options[pool]
         within_ms = work.finish_ms - option.reserve_ms
-        return self.pools[pool].rounds(work.need, option.duration_ms, within_ms, surely=work.is_dear(option))
+        return self.pools[pool].rounds(work.need, option.duration_ms, within_ms, surely=work.is_dear(option.least_usd))
 
     def free(self, pool: int, at: int, dimension: int) -> float:
         """Room × milliseconds that the pool has left in that slice."""
@@ -193,7 +208,7 @@ class Schedule:
     def cost_usd(self, picture: Picture) -> float:
         """US dollars for all that is planned; what is late counts at the dearest pool that it may run on."""
         classes = picture.classes
-        planned = sum(each.amount * classes[each.work].options[each.pool].cost_usd for each in self.starts)
+        planned = sum(each.amount * classes[each.work].options[each.pool].cost_at(each.at) for each in self.starts)
         return planned + sum(
             amount * max((option.cost_usd for option in classes[work].options.values()), default=0.0)
             for work, amount in self.late.items()

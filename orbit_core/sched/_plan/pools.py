@@ -37,11 +37,11 @@ def pools_of(
 
 def _alike(agent: Agent) -> object:
     facts = agent.facts
-    return (*_shape(facts), facts.price_usd_per_hour, facts.warm_models, facts.cached_models)
+    return (*_shape(facts), facts.price_usd_per_hour, facts.tariff, facts.warm_models, facts.cached_models)
 
 
 def _alike_but_for_models(agent: Agent) -> object:
-    return (*_shape(agent.facts), agent.facts.price_usd_per_hour)
+    return (*_shape(agent.facts), agent.facts.price_usd_per_hour, agent.facts.tariff)
 
 
 def _alike_roughly(agent: Agent) -> object:

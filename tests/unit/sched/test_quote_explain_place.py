@@ -8,7 +8,7 @@ import pytest
 
 from orbit_core.errors import NotFoundError
 from orbit_core.sched.estimate import learn_result
-from orbit_core.sched.events import AgentAttached, AgentLost, Placed, RunCreated, TimePassed
+from orbit_core.sched.events import AgentAttached, AgentChanged, AgentLost, Placed, RunCreated, TimePassed
 from orbit_core.sched.explain import explain
 from orbit_core.sched.model import AgentFacts, ObjectAddress, TriggerFacts
 from orbit_core.sched.place import Placer, Round
@@ -164,3 +164,43 @@ def test_nothing_goes_to_an_agent_whose_stream_takes_no_more(state: MeshState) -
     start(state, one_step(2 * MINUTE_MS), "a", "b", "c")
     decided = Placer().place(state, {"cheap": 0, "dear": 2})
     assert [agent_id for _, agent_id in where(decided)] == ["dear", "dear"]
+
+
+# Tariffs.
+
+
+def test_work_with_time_waits_for_the_hour_that_is_sure_to_be_cheaper(state: MeshState) -> None:
+    minute = NOW_MS // MINUTE_MS
+    night = agent("night", 0.03, 4, tariff=((minute + 120, 0.0003), (minute + 600, 0.03)))
+    for name in ("cheap", "dear"):
+        step(state, AgentLost(name, "1", announced=True), NOW_MS)
+    step(state, AgentAttached(night), NOW_MS)
+    step(state, AgentAttached(agent("dear", 4.8, 8)), NOW_MS)
+    start(state, one_step(180 * MINUTE_MS, name="patient"), "patient")
+    start(state, one_step(60 * MINUTE_MS, name="sooner"), "sooner")
+    plan, decided = place(state)
+    assert where(decided) == [("sooner", "night")], "no cheaper hour comes before its deadline"
+    (waits,) = explain(state, state.runs["patient"], plan, NOW_MS)
+    assert "waits for cheaper room" in waits.reason
+    cheap_now = dataclasses.replace(night, price_usd_per_hour=0.0003)
+    step(state, AgentChanged(cheap_now), NOW_MS + 121 * MINUTE_MS)
+    assert ("patient", "night") in where(place(state, now_ms=NOW_MS + 121 * MINUTE_MS)[1])
+
+
+def test_a_cheaper_hour_after_the_deadline_is_no_reason_to_wait(state: MeshState) -> None:
+    minute = NOW_MS // MINUTE_MS
+    step(state, AgentLost("cheap", "1", announced=True), NOW_MS)
+    step(state, AgentAttached(agent("night", 0.03, 4, tariff=((0, 0.03), (minute + 120, 0.0003)))), NOW_MS)
+    quoted = quotes(state, one_step(60 * MINUTE_MS), NOW_MS)
+    costs = {each.sla_ms: each.cost_usd for each in (quoted.quote, *quoted.others)}
+    assert costs[60 * MINUTE_MS] > 50 * costs[240 * MINUTE_MS], "the hour after next is a hundredth of the price"
+
+
+def test_what_brings_forth_an_unknown_amount_of_work_does_not_wait(state: MeshState) -> None:
+    flow = one_step(240 * MINUTE_MS)
+    child = dataclasses.replace(flow.steps[0], index=1, identifier="then", needs=(0,))
+    flow = dataclasses.replace(flow, steps=(*flow.steps, child))
+    start(state, one_step(60 * MINUTE_MS, name="busy"), "busy")
+    step(state, Placed(place(state)[1].placements), NOW_MS)
+    start(state, flow, "first", "second")
+    assert where(place(state)[1]) == [("first", "dear")], "one goes ahead, at once, the others wait for what it tells"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from orbit_agent import config
@@ -23,7 +25,7 @@ def test_spans_cover_the_time_without_gaps() -> None:
     assert [price for _, _, price in found] == [0.40, 0.05, 0.40]
     assert found[0][0] == begin
     assert found[-1][1] == end
-    assert all(one[1] == two[0] for one, two in zip(found, found[1:], strict=False))
+    assert all(one[1] == two[0] for one, two in itertools.pairwise(found))
     assert mean_price(NIGHT, begin, end) == pytest.approx((2 * 0.40 + 8 * 0.05 + 1 * 0.40) / 11)
     assert lowest_price(NIGHT, begin, begin + HOUR_MS) == 0.40
     assert lowest_price(NIGHT, begin, end) == 0.05
