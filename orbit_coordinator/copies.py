@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, NoReturn
 
 from orbit_core.clock import Clock
 from orbit_core.errors import BlobError, OrbitError
@@ -58,30 +58,30 @@ class MeshBlobs(BlobStore):
     async def put(self, source: BlobSource, *, expected_sha256: str | None = None) -> BlobInfo:
         """Here, and on another machine where there is one, when this returns. BlobError, StoreError."""
         info = await self._local.put(source, expected_sha256=expected_sha256)
-        if not planted("kept-once") and await self.secure(info.sha256) is None:
+        if not planted("kept-once") and await self.secure([info.sha256]) is None:
             log.warning("blob %s lies on this machine only: there is no other", info.sha256)
         return info
 
-    async def secure(self, sha256: str, first: Sequence[str] = (), *, patience_s: float = SECOND_COPY_S) -> str | None:
-        """Sees to it that another machine has what lies here; its address. None: there is no other machine.
+    async def secure(
+        self, hashes: Sequence[str], first: Sequence[str] = (), *, patience_s: float = SECOND_COPY_S
+    ) -> str | None:
+        """Sees to it that one other machine has what lies here; its address. None: there is no other machine.
 
         `first`: those that probably have it. BlobError where there are others and none takes it.
         """
-        info = await self._local.stat(sha256)
-        if info is None:
-            raise BlobError(f"blob {sha256} does not lie here")
-        blob = common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes)
+        infos = [await self._local.stat(sha256) or _not_here(sha256) for sha256 in hashes]
+        blobs = [common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes) for info in infos]
         deadline_s = self._clock.monotonic_s() + patience_s
         while others := await self._others():
             for address in dict.fromkeys([*(each for each in first if each in others), *others]):
                 try:
-                    await self._push(address, self._local, [blob])
+                    await self._push(address, self._local, blobs)
                     return address
                 except (OrbitError, OSError) as error:
-                    log.warning("a second copy of %s is not taken by %s: %s", sha256, address, error)
+                    log.warning("a second copy of %s is not taken by %s: %s", ", ".join(hashes), address, error)
             if self._clock.monotonic_s() >= deadline_s:
                 raise BlobError(
-                    f"no other machine takes a second copy of blob {sha256}",
+                    f"no other machine takes a second copy of {', '.join(hashes)}",
                     remedy="look at the disks of the agents, and whether they can be reached from the coordinator",
                 )
             await self._clock.sleep(_AGAIN_S)
@@ -116,3 +116,7 @@ class MeshBlobs(BlobStore):
 
     async def _locate(self, sha256: str) -> Sequence[str]:
         return list(dict.fromkeys([*self._hints.get(sha256, ()), *await self._others()]))
+
+
+def _not_here(sha256: str) -> NoReturn:
+    raise BlobError(f"blob {sha256} does not lie here")

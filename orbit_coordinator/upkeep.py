@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orbit_coordinator.copies import MeshBlobs
 from orbit_core.clock import Clock
-from orbit_core.errors import OrbitError
+from orbit_core.errors import BlobError, OrbitError
 from orbit_core.sched.state import MeshState, Run
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 10.0
+_AT_ONCE = 100
 
 
 class Upkeep:
@@ -40,25 +41,38 @@ class Upkeep:
     async def look(self) -> None:
         """One round. StoreError where it is not known who is there."""
         others = frozenset(await self._blobs.others())
-        secured: dict[str, str] = {}
+        safe: dict[str, str] = {}
         for run in list(self._state.runs.values()):
-            for sha256, agent_id in list(blobs_of(run)):
-                known = self._secured.get(sha256)
-                held_by = known if known in others else await self._put_right(sha256, agent_id)
-                if held_by is not None:
-                    secured[sha256] = held_by
+            doubtful: dict[str | None, list[str]] = {}
+            for sha256, agent_id in blobs_of(run):
+                held_by = self._secured.get(sha256)
+                if held_by in others:
+                    safe[sha256] = held_by
+                else:
+                    doubtful.setdefault(agent_id, []).append(sha256)
+            for agent_id, hashes in doubtful.items():
+                for start in range(0, len(hashes), _AT_ONCE):
+                    safe |= await self._put_right(hashes[start : start + _AT_ONCE], agent_id)
             await asyncio.sleep(0)
-        self._secured = secured
+        self._secured = safe
 
-    async def _put_right(self, sha256: str, agent_id: str | None) -> str | None:
+    async def _put_right(self, hashes: Sequence[str], agent_id: str | None) -> dict[str, str]:
+        """Those that lie here and elsewhere now, each with where."""
         agent = self._state.agents.get(agent_id or "")
         maker = [agent.facts.address] if agent is not None else []
+        here: list[str] = []
         try:
-            await self._blobs.ensure(sha256, maker)
-            return await self._blobs.secure(sha256, maker, patience_s=0.0)
+            for sha256 in hashes:
+                try:
+                    await self._blobs.ensure(sha256, maker)
+                    here.append(sha256)
+                except BlobError as error:
+                    log.warning("blob %s of a live run cannot be had: %s", sha256, error)
+            held_by = await self._blobs.secure(here, maker, patience_s=0.0) if here else None
         except OrbitError as error:
-            log.warning("blob %s has less than two copies: %s", sha256, error)
-            return None
+            log.warning("blobs of live runs have less than two copies: %s", error)
+            return {}
+        return dict.fromkeys(here, held_by) if held_by is not None else {}
 
 
 def blobs_of(run: Run) -> Iterator[tuple[str, str | None]]:

@@ -43,4 +43,4 @@ class CoordinatorBlobs(BlobService):
     async def _keep(self, sha256: str) -> None:
         """A second copy, where there is an agent to hold it. A follower's disk is none of the two."""
         self._access.leading()
-        await self._access.resources.blobs.secure(sha256)
+        await self._access.resources.blobs.secure([sha256])
