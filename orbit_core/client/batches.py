@@ -69,7 +69,8 @@ class BatchSubmission:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """How far a batch is. `lines` is 0 until its first step has ended; `failed` are lines answered with an error,
-    `lost` those whose page failed as a whole: they are what a resubmission runs."""
+    `lost` those that were not answered when it ended: they are what a resubmission runs. `failures`: why pages, or the
+    listing of them, failed as a whole, each reason once."""
 
     run: Run
     pages: int
@@ -146,8 +147,9 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
             ended += 1
             succeeded += page.succeeded
             failed += page.failed
-            if page.failure is not None:
-                failures.setdefault(f"{page.failure.code}: {page.failure.message}")
+        async for invocation in self.invocations(run_id, states=("failed",)):
+            if invocation.failure is not None and len(failures) < _PROBLEMS_KEPT:
+                failures.setdefault(f"{invocation.step}: {invocation.failure.code}: {invocation.failure.message}")
         return Batch(
             run=run,
             pages=pages,
@@ -156,7 +158,7 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
             succeeded=succeeded,
             failed=failed,
             lost=lines - succeeded - failed if run.ended else 0,
-            failures=tuple(failures)[:_PROBLEMS_KEPT],
+            failures=tuple(failures),
         )
 
     async def batch_results(self, run_id: str, output: BinaryIO, errors: BinaryIO | None = None) -> BatchAnswers:
@@ -170,8 +172,8 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
         found = {page.place: page async for page in self._answers(run_id)}
         succeeded = failed = missing = 0
         async for section in self._sections(run_id):
-            content = await self._content(run_id, section.sha256)
-            for index, page in enumerate(read_listing(content.splitlines())):
+            listing = await self._content(run_id, section.sha256)
+            for index, page in enumerate(read_listing(listing.splitlines())):
                 answer = found.get((listings.get(section.number, ""), index))
                 if answer is not None and answer.failure is None:
                     succeeded += answer.succeeded
@@ -183,8 +185,8 @@ class BatchCalls(ClusterCalls, DownloadCalls, ModelCalls, SchedulingCalls):
                 else:
                     failed += page.lines
                     if errors is not None:
-                        content = await self._content(run_id, page.sha256)
-                        errors.writelines(_unanswered(run, content, answer.failure if answer else None))
+                        lines = await self._content(run_id, page.sha256)
+                        errors.writelines(_unanswered(run, lines, answer.failure if answer else None))
         return BatchAnswers(succeeded, failed, missing)
 
     async def _check_model(self, model: str) -> None:
