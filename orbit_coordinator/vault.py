@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from orbit_core.errors import FieldViolation, InvalidRequestError
 from orbit_core.ids import NAME_PATTERN
 from orbit_core.pb.orbit.v1 import secrets_pb2
-from orbit_core.security.vault import Vault
+from orbit_core.security.vault import SecretInfo, Vault
 from orbit_core.spec.models import Cluster, Step
 
 
@@ -42,19 +42,15 @@ class Secrets:
     async def set(self, cluster: str, secret: str, value: str) -> secrets_pb2.Secret:
         """Sets one value; what is answered names it and holds nothing of it."""
         await self.set_all(cluster, {secret: value})
-        return next(each for each in await self.list([cluster]) if each.name == secret)
+        return next(each for each in await self.list(cluster) if each.name == secret)
 
-    async def list(self, clusters: Sequence[str]) -> list[secrets_pb2.Secret]:
-        """What the vault holds for these clusters."""
-        found: list[secrets_pb2.Secret] = []
-        for cluster in clusters:
+    async def list(self, cluster: str = "") -> list[secrets_pb2.Secret]:
+        """What the vault holds for a cluster, or for all: also for those that are yet to be submitted, or deleted."""
+        if cluster:
             project, name = split(cluster)
-            found.extend(
-                secrets_pb2.Secret(cluster=f"{project}/{name}", name=info.name, version=info.version)
-                for info in await self._vault.list(project)
-                if info.cluster == name
-            )
-        return found
+            return [_shown(info) for info in await self._vault.list(project) if info.cluster == name]
+        projects = await self._vault.projects()
+        return [_shown(info) for project in projects for info in await self._vault.list(project)]
 
     async def rotate(self, project: str) -> str:
         """Gives the project a new key and seals its secrets under it; the key's identifier."""
@@ -67,6 +63,10 @@ class Secrets:
         """Whether it was there."""
         project, name = split(cluster)
         return await self._vault.delete(project, secret, cluster=name)
+
+
+def _shown(info: SecretInfo) -> secrets_pb2.Secret:
+    return secrets_pb2.Secret(cluster=f"{info.project}/{info.cluster}", name=info.name, version=info.version)
 
 
 def split(cluster: str) -> tuple[str, str]:

@@ -22,9 +22,8 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
     async def ListSecrets(
         self, request: secrets_pb2.ListSecretsRequest, context: Any
     ) -> secrets_pb2.ListSecretsResponse:
-        term = self._access.leading()
-        clusters = [request.cluster] if request.cluster else sorted(term.state.clusters)
-        found = await self._access.resources.secrets.list(clusters)
+        self._access.leading()
+        found = await self._access.resources.secrets.list(request.cluster)
         return secrets_pb2.ListSecretsResponse(secrets=found)
 
     async def DeleteSecret(

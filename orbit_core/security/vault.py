@@ -154,6 +154,11 @@ class Vault:
             SecretInfo(project, *self._keys.vault_secret_name(kv.key, project), kv.version) for kv in found.kvs
         )
 
+    async def projects(self) -> tuple[str, ...]:
+        """The projects that have, or had, secrets, by name."""
+        found = await self._store.get_prefix(self._keys.vault().start, keys_only=True)
+        return tuple(dict.fromkeys(self._keys.vault_project(kv.key) for kv in found.kvs))
+
     async def delete(self, project: str, name: str, *, cluster: str = "") -> bool:
         """Whether it was there."""
         key = self._keys.vault_secret(project, cluster, name)

@@ -150,6 +150,14 @@ class Keys:
     def vault_secrets(self, project: str) -> KeyRange:
         return self._under("vault", _segment(project), "secrets")
 
+    def vault(self) -> KeyRange:
+        """Everything of every project."""
+        return self._under("vault")
+
+    def vault_project(self, key: bytes) -> str:
+        """The project that `key` of the vault belongs to."""
+        return self._rest(key, "vault").partition("/")[0]
+
     def vault_secret_name(self, key: bytes, project: str) -> tuple[str, str]:
         """The cluster (empty for the whole project) and the name of the secret under `key`."""
         cluster, _, name = self._rest(key, "vault", project, "secrets").partition("/")

@@ -280,6 +280,12 @@ async def keys_rotate_under_running_clusters(client, webhook):
     assert json.loads(webhook.requests[-1][1]) == {"token": "planted-before-rotation"}
     with pytest.raises(InvalidRequestError):
         await client.rotate_key("not a project")
+    await client.set_secret("early/bird", "FIRST", "before there is such a cluster")
+    assert await client.delete_cluster("test/sealed")
+    assert [(each.cluster, each.name) for each in await client.secrets()] == [
+        ("early/bird", "FIRST"),
+        ("test/sealed", "TOKEN"),
+    ], "nothing in the vault is hidden, whatever there was or will be"
 
 
 async def a_cluster_follows_another(client, eventually):

@@ -208,3 +208,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     for wrong in ("", "short", base64.b64encode(b"short").decode()):
         with pytest.raises(SecretError, match="ORBIT_MASTER_KEY"):
             load_master_key(path, {"ORBIT_MASTER_KEY": wrong})
+
+
+async def test_the_projects_that_have_secrets(vault: Vault) -> None:
+    assert await vault.projects() == ()
+    await vault.set("other", "TOKEN", VALUE)
+    await vault.set("demo", "TOKEN", VALUE, cluster="reports")
+    await vault.set("demo", "KEY", VALUE)
+    assert await vault.projects() == ("demo", "other")

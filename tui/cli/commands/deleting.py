@@ -15,10 +15,12 @@ from tui.cli.session import Session, confirm, mesh_command
 async def delete(session: Session, name: str, yes: bool) -> None:
     """Forget a run that has ended, or a cluster.
 
-    A name with a `/` is a cluster's: it starts no more runs, and those that ended stay readable. A run goes with its
-    results and logs: nothing of it is found any more (the bytes of its objects, which other runs may share, stay on
-    the disks of the mesh). What is under way is not deleted: `orbit cancel` ends it first. That there was none is not
-    an error. Asks first, where it is typed at a terminal.
+    A name with a `/` is a cluster's: it starts no more runs. Those that ended stay readable, and its secrets stay in
+    the vault (`orbit secrets list`, `orbit secrets delete`). A run goes with its results and logs: nothing of it is
+    found any more, though the bytes of its objects, which other runs may share, stay on the disks of the mesh.
+
+    What is under way is not deleted: `orbit cancel` ends it first. That there was none is not an error. Asks first,
+    where it is typed at a terminal.
     """
     is_cluster = "/" in name
     what = f"cluster {name}" if is_cluster else f"{name}, its results and its logs"
