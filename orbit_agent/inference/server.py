@@ -31,6 +31,7 @@ from orbit_agent.inference.backend import BackendInfo, LoadSettings, Request, Re
 from orbit_agent.inference.errors import InferenceError, ModelCrashedError, NoRoomError
 from orbit_agent.inference.process import ModelProcess
 from orbit_agent.models.store import ModelStore, StoredModel
+from orbit_agent.models.threads import apart
 from orbit_core.errors import InternalError
 from orbit_core.limits import GIB, MIB
 from orbit_core.store.models import Manifest
@@ -199,7 +200,7 @@ class ModelServer:
     async def _load(self, name: str) -> _Loaded:
         started_s = time.monotonic()
         await self._unload(name)  # what a crash has left
-        opened = await asyncio.to_thread(self._models.open, name)
+        opened = await apart(self._models.open, name)
         async with self._room:
             reserved, cache_bytes = await self._make_room(opened.manifest)
             process = await self._take_spare()

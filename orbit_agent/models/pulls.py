@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orbit_agent.models.resending import Look
 from orbit_agent.models.store import ModelStore
+from orbit_agent.models.threads import apart
 from orbit_core.errors import OrbitError
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Pulls:
         return dict(self._ended)
 
     async def close(self) -> None:
-        """Lets go of what is under way. A download on its thread cannot be interrupted; nobody waits for it here."""
+        """Lets go of what is under way. A download on its thread goes on; nobody waits for it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -56,7 +57,7 @@ class Pulls:
         failure = ""
         try:
             await self._look(name)  # a pull often follows the registration at once
-            await asyncio.to_thread(self._models.ensure, name)
+            await apart(self._models.ensure, name)
         except OrbitError as error:
             failure = str(error)
         except Exception as error:  # a library below a source raised what it does not document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from orbit_agent.models.mesh import MeshModels, Pinner
 from orbit_agent.models.pulls import Pulled, Pulls
 from orbit_agent.models.resending import RESENDS_MAX, Resending
 from orbit_agent.models.store import ModelStore
+from orbit_agent.models.threads import apart
 from orbit_core.errors import InvalidRequestError, ModelError
 from orbit_core.pb.orbit.v1 import agents_pb2
 from orbit_core.store.keys import Keys
@@ -329,3 +331,15 @@ async def test_what_an_agent_tells_of_its_models(etcd: MemoryStore, tmp_path: Pa
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await models.close()
+
+
+async def test_long_work_takes_no_thread_of_the_loop_and_tells_how_it_ended() -> None:
+    go_on = threading.Event()
+    held = [asyncio.create_task(apart(go_on.wait, 10)) for _ in range(40)]
+    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(lambda: "free") == "free"
+    held[0].cancel()  # whoever gives up waiting leaves the others be
+    go_on.set()
+    assert await asyncio.gather(*held[1:]) == [True] * 39
+    with pytest.raises(ZeroDivisionError):
+        await apart(divmod, 1, 0)
