@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from orbit_core.spec.checks.base import Checking
 from orbit_core.spec.diagnostics import show
+from orbit_core.spec.models import Step
+from orbit_core.spec.references import holds_reference
+
+#: Keys of a config that name a model beside the one that a step loads at once.
+_OTHERS: Final = ("escalate-to",)
 
 
 def check_models(checking: Checking) -> None:
@@ -15,14 +22,25 @@ def check_models(checking: Checking) -> None:
         info = checking.catalog.resolve(step.uses)
         if info is None or info.model_of is None or checking.structure.is_incomplete(*path, "config"):
             continue
-        model = info.model_of(step.config)
-        if model is None or model in checking.models:
-            continue
-        named = "model" in step.config
-        checking.reporter.at(
-            checking.node(*path, "config", "model") if named else checking.node(*path, "uses"),
-            "unknown-model",
-            f"no model {show(model)} is registered: `orbit models add {model} SOURCE` does it, else this step fails",
-            severity="warning",
-            suggestion=checking.reporter.close_match(model, known) if named else None,
-        )
+        for key, model in _asked(info.model_of(step.config), step).items():
+            if model in checking.models:
+                continue
+            named = key in step.config
+            command = f"`orbit models add {model} SOURCE`"
+            checking.reporter.at(
+                checking.node(*path, "config", key) if named else checking.node(*path, "uses"),
+                "unknown-model",
+                f"no model {show(model)} is registered: {command} does it, else this step fails",
+                severity="warning",
+                suggestion=checking.reporter.close_match(model, known) if named else None,
+            )
+
+
+def _asked(model: str | None, step: Step) -> dict[str, str]:
+    """The models that a step names, by the key of its config that does; what references fill in is not known yet."""
+    found = {"model": model} if model is not None else {}
+    for other in _OTHERS:
+        value = step.config.get(other)
+        if isinstance(value, str) and not holds_reference(value):
+            found[other] = value
+    return found
