@@ -54,8 +54,9 @@ class SyncOrbitClient:
         *,
         patience: Patience | None = None,
         on_wait: OnWait | None = None,
+        ask_followers: bool = False,
     ) -> None:
-        self._client = OrbitClient(addresses, patience=patience, on_wait=on_wait)
+        self._client = OrbitClient(addresses, patience=patience, on_wait=on_wait, ask_followers=ask_followers)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="orbit-client", daemon=True)
         self._thread.start()
@@ -67,6 +68,11 @@ class SyncOrbitClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def as_of_ms(self) -> int | None:
+        """When the last answer was so, where it was not the leader's; else None."""
+        return self._client.as_of_ms
 
     def close(self) -> None:
         """Close the channels and end the thread. Closing twice is not an error."""
