@@ -34,6 +34,8 @@ from satellites.requirements import MODELS
 _OF_THE_MODEL: Final = frozenset(
     {"unknown-model", "misplaced-model", "corrupt-model", "model-source", "unsupported-model", "no-room", "provider"}
 )
+#: Requests of one page that may fail alone for reasons that should pass, before the page is left to another attempt.
+_KILLERS_MOST: Final = 4
 #: What the models' errors are called in OpenAI's, with the field that they are about.
 _OPENAI_CODES: Final[dict[str, tuple[str, str | None]]] = {
     "prompt-too-long": ("context_length_exceeded", "messages"),
@@ -120,31 +122,37 @@ class _Page:
     def __init__(self, config: BatchAnswersConfig, context: Context) -> None:
         self._config = config
         self._context = context
+        self._failed_alone = 0
 
     async def answer(self, entries: list[Entry]) -> list[_Answer]:
         """An answer for each entry, in order."""
         found: dict[int, _Answer] = {}
         # A request that kills the model's process takes those beside it along: they are sent again, in the end one
         # by one, so that only the killer is left without an answer.
-        for concurrency, last in ((self._config.concurrency, False), (self._config.concurrency, False), (1, True)):
-            missing = [index for index in range(len(entries)) if index not in found]
-            room = asyncio.Semaphore(concurrency)
-
-            async def one(index: int, room: asyncio.Semaphore = room, last: bool = last) -> None:
-                async with room:
-                    answer = await self._one(entries[index], last)
-                    if answer is not None:
-                        found[index] = answer
-
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for index in missing:
-                        group.create_task(one(index))
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+        for concurrency in (self._config.concurrency, self._config.concurrency, 1):
+            await self._round(entries, found, asyncio.Semaphore(concurrency), alone=concurrency == 1)
         return [found[index] for index in range(len(entries))]
 
-    async def _one(self, entry: Entry, last: bool) -> _Answer | None:
+    async def _round(
+        self, entries: list[Entry], found: dict[int, _Answer], room: asyncio.Semaphore, *, alone: bool
+    ) -> None:
+        """Fills in what is missing in `found`, as far as the model's process lives."""
+
+        async def fill(index: int) -> None:
+            async with room:
+                answer = await self._one(entries[index], alone)
+                if answer is not None:
+                    found[index] = answer
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(len(entries)):
+                    if index not in found:
+                        group.create_task(fill(index))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _one(self, entry: Entry, alone: bool) -> _Answer | None:
         """None: the model's process was lost with it, and it may be sent again."""
         number, custom_id = entry.get("line", 0), entry.get("custom_id")
         identifier = answers.request_id(self._context.run_id, number)
@@ -157,9 +165,13 @@ class _Page:
         except SatelliteError as error:
             if error.code in _OF_THE_MODEL:
                 raise
-            if not isinstance(error, PermanentError) and not last:
-                self._context.log.warning("line %d is asked again: %s", number, error)
-                return None
+            if not isinstance(error, PermanentError):
+                if not alone:
+                    self._context.log.warning("line %d is asked again: %s", number, error)
+                    return None
+                self._failed_alone += 1
+                if self._failed_alone > _KILLERS_MOST:
+                    raise  # so many are not to blame each for itself: another attempt may find a model that lives
             problem = _problem(error, entry.get("url", ""))
         else:
             return _Answer(True, answers.answered(identifier, custom_id, body))

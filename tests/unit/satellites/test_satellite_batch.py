@@ -187,6 +187,14 @@ async def test_a_request_that_kills_the_model_costs_itself_only(tmp_path: Path) 
     assert model.most_beside == 8
 
 
+async def test_a_model_that_does_not_stay_alive_fails_the_page_for_another_attempt(tmp_path: Path) -> None:
+    entries = [chat(number, "kill" if number % 4 == 0 else f"q{number}") for number in range(1, 21)]
+    with pytest.raises(SatelliteError) as caught:
+        await answer(tmp_path, entries, Model())
+    assert caught.value.code == "model-crashed"
+    assert not isinstance(caught.value, PermanentError)
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [("unknown-model", PermanentError), ("no-room", SatelliteError), ("corrupt-model", PermanentError)],
