@@ -105,7 +105,7 @@ async def test_models_over_a_mesh(
     expected = await two_runs_share_one_loaded_model(mesh, client)
     shutil.rmtree(folder)  # from here on it can only come from the cache
     await a_killed_model_process_loses_nothing(mesh, client, expected, eventually)
-    await bad_items_fail_alone(client)
+    await bad_items_fail_alone(client, tmp_path)
     await a_model_that_babbles_is_cut_off(client)
     await a_damaged_file_is_found_and_fetched_again(mesh, client)
     await a_repository_is_pinned_for_every_agent(mesh, client, hub)
@@ -180,21 +180,25 @@ async def a_killed_model_process_loses_nothing(
     assert model_process(mesh, "kept").pid != killed.pid
 
 
-async def bad_items_fail_alone(client: OrbitClient) -> None:
+async def bad_items_fail_alone(client: OrbitClient, tmp_path: Path) -> None:
     """Each document names its model; only one of them can be answered."""
+    shutil.copytree(TINY, tmp_path / "garbled")
+    (tmp_path / "garbled" / "model.onnx").write_bytes(b"no graph")
     await client.add_model("open", f"folder:{TINY}")
     await client.add_model("nowhere", "folder:/nowhere/at/all")
+    await client.add_model("garbled", f"folder:{tmp_path / 'garbled'}")
     asked = [
-        {"model": model, "prompt": prompt}
-        for model, prompt in (("open", "hello"), ("open", "word " * 600), ("nobody", "hello"), ("nowhere", "hello"))
+        {"model": "open", "prompt": "hello"},
+        {"model": "open", "prompt": "word " * 600},
+        *({"model": name, "prompt": "hello"} for name in ("nobody", "nowhere", "garbled")),
     ]
     config = '{model: "${{ satellites.many.output.model }}", max-tokens: 40}'
     await client.submit(cluster("bad", config, asked))
     run = await finish(client, await client.trigger("test/bad"))
     found = await answers(client, run)
-    assert (run.state, run.lineages_succeeded, run.lineages_failed) == ("partially-succeeded", 1, 3)
+    assert (run.state, run.lineages_succeeded, run.lineages_failed) == ("partially-succeeded", 1, 4)
     codes = [each.failure.code if each.failure else "" for each in found]
-    assert codes == ["", "prompt-too-long", "unknown-model", "model-source"]
+    assert codes == ["", "prompt-too-long", "unknown-model", "model-source", "unsupported-model"]
     assert "tokens" in found[1].failure.message
     assert "there is no model 'nobody' here" in found[2].failure.message and "models add" in found[2].failure.message
     assert "there is no folder /nowhere/at/all" in found[3].failure.message
@@ -255,7 +259,7 @@ async def a_repository_is_pinned_for_every_agent(mesh: LocalMesh, client: OrbitC
 
 
 async def a_removed_model_is_gone_everywhere(mesh: LocalMesh, client: OrbitClient, eventually: Any) -> None:
-    for name in ("from-hub", "damaged", "nowhere", "open"):
+    for name in ("from-hub", "damaged", "nowhere", "garbled", "open"):
         assert await client.remove_model(name)
     assert not await client.remove_model("from-hub")
     assert await client.remove_model("tiny")
