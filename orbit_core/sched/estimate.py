@@ -8,8 +8,9 @@ is theirs.
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
@@ -30,6 +31,8 @@ PRIOR_LOG_SAMPLES = 4
 #: Samples with sizes from which on duration is seen as a function of size, and the correlation that it takes.
 SIZED_FROM_SAMPLES = 12
 SIZED_FROM_CORRELATION = 0.7
+#: Ages of spot agents at which their odds of going away are looked at apart, in milliseconds.
+AGES_MS = tuple(minutes * 60_000.0 for minutes in (10, 30, 60, 180, 360, 720, 1440))
 #: A spot agent is thought to last this long until losses say more.
 PRIOR_SPOT_LIFE_MS = 6 * 3_600_000
 
@@ -69,11 +72,11 @@ _FADE = 1 - 1 / SAMPLES_KEPT
 
 
 @dataclass(slots=True)
-class Survival:
-    """How long attempts ran on one kind of capacity, and how many of them it took away."""
+class Lives:
+    """How long agents of one pool were there at each age (by `AGES_MS`), and how many went away at that age."""
 
-    exposure_ms: float = 0.0
-    losses: int = 0
+    exposure_ms: list[float] = field(default_factory=lambda: [0.0] * (len(AGES_MS) + 1))
+    losses: list[int] = field(default_factory=lambda: [0] * (len(AGES_MS) + 1))
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ class Estimates:
 
     samples: dict[str, Samples] = field(default_factory=dict)
     fan_outs: dict[str, FanOut] = field(default_factory=dict)
-    survival: dict[str, Survival] = field(default_factory=dict)
+    lives: dict[str, Lives] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,16 @@ def learn_fan_out(estimates: Estimates, workflow: str, step: StepPlan, objects: 
     estimates.fan_outs.setdefault(key, FanOut()).add(objects)
 
 
-def learn_survival(estimates: Estimates, price_kind: str, exposure_ms: int, *, lost: bool) -> None:
-    """An attempt was on that kind of capacity for so long; `lost`: the capacity went away under it."""
-    known = estimates.survival.setdefault(price_kind, Survival())
-    known.exposure_ms += exposure_ms
-    known.losses += lost
+def learn_life(estimates: Estimates, facts: AgentFacts, from_ms: float, to_ms: float, *, lost: bool) -> None:
+    """An agent was there from one age to another; `lost`: at that age it went away. Only spot agents teach."""
+    if facts.price_kind != "spot":
+        return
+    for key in (_SPOT, _pool_key(facts)):
+        lives = estimates.lives.setdefault(key, Lives())
+        for bucket, exposure in _by_age(from_ms, to_ms):
+            lives.exposure_ms[bucket] += exposure
+        if lost:
+            lives.losses[bisect.bisect_right(AGES_MS, to_ms)] += 1
 
 
 def copied(estimates: Estimates, satellites: Iterable[str], workflows: Iterable[str]) -> Estimates:
@@ -142,7 +150,7 @@ def copied(estimates: Estimates, satellites: Iterable[str], workflows: Iterable[
         fan_outs={
             key: replace(known) for key, known in estimates.fan_outs.items() if key.rpartition("|")[0] in of_workflows
         },
-        survival={key: replace(known) for key, known in estimates.survival.items()},
+        lives={key: Lives(list(each.exposure_ms), list(each.losses)) for key, each in estimates.lives.items()},
     )
 
 
@@ -222,17 +230,54 @@ def knows_fan_out(estimates: Estimates, workflow: str, step: StepPlan) -> bool:
     return f"{workflow}|{step.identifier}" in estimates.fan_outs
 
 
-def redo_factor(estimates: Estimates, facts: AgentFacts, duration_ms: float) -> float:
+def redo_factor(estimates: Estimates, facts: AgentFacts, duration_ms: float, age_ms: float = 0.0) -> float:
     """What work on capacity that may go away costs, in times of undisturbed work, redone until it is through.
 
-    Losses are taken as memoryless at the rate learnt for that kind: (e^(rate × time) - 1) / (rate × time).
+    (e^H - 1) / H with the hazard H that an agent of that age collects in that time: exact where it does not change
+    with age, and near it where it changes slowly.
     """
     if facts.price_kind != "spot":
         return 1.0
-    known = estimates.survival.get(facts.price_kind, Survival())
-    rate = (known.losses + 1) / (known.exposure_ms + PRIOR_SPOT_LIFE_MS)
-    exponent = min(rate * duration_ms, 20.0)
-    return math.expm1(exponent) / exponent if exponent > 1e-9 else 1.0
+    hazard = min(spot_hazard(estimates, facts, duration_ms, age_ms), 20.0)
+    return math.expm1(hazard) / hazard if hazard > 1e-9 else 1.0
+
+
+def spot_hazard(estimates: Estimates, facts: AgentFacts, duration_ms: float, age_ms: float) -> float:
+    """The hazard of a spot agent of that age over that time; e^-hazard is the chance that it lives through it.
+
+    Losses by exposure at each age (the estimate of a piecewise constant hazard: Friedman, Annals of Statistics 1982).
+    What all spot agents have shown counts for one life of each pool, and a life of some hours for one of all.
+    """
+    everywhere, here = estimates.lives.get(_SPOT), estimates.lives.get(_pool_key(facts))
+    hazard = 0.0
+    for bucket, exposure in _by_age(age_ms, age_ms + duration_ms):
+        rate = 1.0 / PRIOR_SPOT_LIFE_MS
+        for known in (everywhere, here):
+            if known is not None:
+                rate = (known.losses[bucket] + 1.0) / (known.exposure_ms[bucket] + 1.0 / rate)
+        hazard += rate * exposure
+    return hazard
+
+
+#: The key under which all spot agents are counted together.
+_SPOT = "spot"
+
+
+def _pool_key(facts: AgentFacts) -> str:
+    """Agents that are likely to go away together: the same hardware in the same zone."""
+    labels = dict(facts.labels)
+    hardware = facts.gpus[0].model if facts.gpus else labels.get("hardware", "cpu")
+    return f"{_SPOT}|{hardware}|{labels.get('zone', '')}"
+
+
+def _by_age(from_ms: float, to_ms: float) -> Iterator[tuple[int, float]]:
+    """(bucket, milliseconds in it) of a stretch of a life."""
+    begin = 0.0
+    for bucket, end in enumerate((*AGES_MS, math.inf)):
+        overlap = min(end, to_ms) - max(begin, from_ms)
+        if overlap > 0:
+            yield bucket, overlap
+        begin = end
 
 
 def _key(step: StepPlan, hardware: str) -> str:

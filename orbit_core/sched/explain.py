@@ -82,7 +82,7 @@ def _elsewhere(state: MeshState, step: StepPlan) -> tuple[Elsewhere, ...]:
         facts = agent.facts
         if step.satellite not in facts.satellites:
             continue
-        cost = expected_cost_usd(state.estimates, facts, step)
+        cost = expected_cost_usd(state.estimates, facts, step, age_ms=state.age_ms(agent))
         mean = round(estimate(state.estimates, step, hardware_kind(facts, step)).mean_ms)
         key = (cost, facts.price_usd_per_hour, mean, _state_of(agent, step))
         groups.setdefault(key, []).append(facts.id)

@@ -9,11 +9,13 @@ remembers between rounds (the packer's rooms) mirrors `Agent.assigned` and is ma
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orbit_core.limits import MIB
 from orbit_core.sched import packing
+from orbit_core.sched.estimate import AGES_MS
 from orbit_core.sched.events import Placement, RunPaused
 from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
 from orbit_core.sched.plan import NEARLY, Plan
@@ -96,7 +98,12 @@ class Placer:
             step = workflow.steps[invocation.step]
             work = _Class(run, step, run.deadline_ms - workflow.tail_ms[step.index])
             cost = self._costs(now, work)
-            idle = {i: usd for i, usd in cost.items() if not state.agents[i].assigned and (not now.left or now.left[i])}
+            room = now.left
+            idle = {
+                agent_id: usd
+                for agent_id, usd in cost.items()
+                if not state.agents[agent_id].assigned and (room is None or room.get(agent_id, 0) > 0)
+            }
             request = _request(step.request)
             found = self._packer.place(request, cost=idle) if idle else None
             if found is None:
@@ -151,10 +158,14 @@ class Placer:
             facts = agent.facts
             like = (facts.price_usd_per_hour, facts.price_kind, facts.cpu_milli, facts.memory_bytes, facts.gpus)
             like = (*like, facts.labels, facts.warm_models, facts.cached_models)
+            age_ms = now.state.age_ms(agent) if facts.price_kind == "spot" else 0
+            like = (*like, bisect.bisect_right(AGES_MS, age_ms))
             if like not in known:
-                known[like] = expected_cost_usd(now.state.estimates, facts, work.step)
+                known[like] = expected_cost_usd(now.state.estimates, facts, work.step, age_ms=age_ms)
                 if hurried:
-                    known[like] = expected_ms(now.state.estimates, facts, work.step) + min(known[like], 1.0)
+                    known[like] = expected_ms(now.state.estimates, facts, work.step, age_ms=age_ms) + min(
+                        known[like], 1.0
+                    )
             found[agent_id] = known[like]
         return found
 

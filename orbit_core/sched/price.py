@@ -32,19 +32,24 @@ def attempt_cost_usd(agent: AgentFacts, need: Need, duration_ms: float) -> float
     return agent.price_usd_per_hour * dominant_share(agent, need) * duration_ms / _MS_PER_HOUR
 
 
-def expected_cost_usd(estimates: Estimates, agent: AgentFacts, step: StepPlan, attempts: float = 1.0) -> float:
+def expected_cost_usd(
+    estimates: Estimates, agent: AgentFacts, step: StepPlan, attempts: float = 1.0, age_ms: float = 0.0
+) -> float:
     """US dollars that an attempt is expected to cost there: redone work counts, and the loading of its model.
 
-    `attempts`: how many share the loading. The one estimate that placement, plan, quote and explanation use.
+    `attempts`: how many share the loading. `age_ms`: how long the agent has been there, which tells how long it may
+    stay. The one estimate that placement, plan, quote and explanation use.
     """
-    return attempt_cost_usd(agent, step.request, expected_ms(estimates, agent, step, attempts))
+    return attempt_cost_usd(agent, step.request, expected_ms(estimates, agent, step, attempts, age_ms))
 
 
-def expected_ms(estimates: Estimates, agent: AgentFacts, step: StepPlan, attempts: float = 1.0) -> float:
+def expected_ms(
+    estimates: Estimates, agent: AgentFacts, step: StepPlan, attempts: float = 1.0, age_ms: float = 0.0
+) -> float:
     """How long an attempt is expected to take its room there, in the same sense."""
     undisturbed_ms = estimate(estimates, step, hardware_kind(agent, step)).mean_ms
     cold_ms = _until_warm_ms(agent, step.model) / max(1.0, attempts)
-    return undisturbed_ms * redo_factor(estimates, agent, undisturbed_ms) + cold_ms
+    return undisturbed_ms * redo_factor(estimates, agent, undisturbed_ms, age_ms) + cold_ms
 
 
 def _until_warm_ms(agent: AgentFacts, model: str | None) -> int:

@@ -177,6 +177,8 @@ class Agent:
     facts: AgentFacts
     status: AgentStatus
     assigned: dict[str, Assigned] = field(default_factory=dict)
+    attached_ms: int = 0  # this session, for the first time
+    counted_ms: int = 0  # until then its life has taught how long such agents last
 
 
 @dataclass(slots=True)
@@ -229,6 +231,10 @@ class MeshState:
         run = self.runs.get(run_id)
         found = run.invocations.get(invocation_id) if run else None
         return (run, found) if run and found else None
+
+    def age_ms(self, agent: Agent) -> int:
+        """For how long the agent has been there."""
+        return max(0, self.now_ms - agent.attached_ms) if agent.attached_ms else 0
 
     def is_suspect(self, assigned: Assigned) -> bool:
         found = self.invocation(assigned.run_id, assigned.invocation_id)

@@ -29,20 +29,58 @@ def test_size_counts_where_it_explains_the_time():
     assert abs(estimate.estimate(known, STEP, "cpu", input_bytes=60).p50_ms - 6_000) < 1
 
 
+HOUR_MS = 3_600_000
+
+
+def spot(hardware: str = "cpu") -> AgentFacts:
+    return AgentFacts("a", "1", "a:1", 1000, 1 << 30, price_kind="spot", labels=(("hardware", hardware),))
+
+
 def test_losses_make_spot_dearer_and_leave_owned_agents_alone():
     known = estimate.Estimates()
-    spot = AgentFacts("a", "1", "a:1", 1000, 1 << 30, price_kind="spot")
-    before = estimate.redo_factor(known, spot, 3_600_000)
+    before = estimate.redo_factor(known, spot(), HOUR_MS)
     for _ in range(5):
-        estimate.learn_survival(known, "spot", 600_000, lost=True)
-    assert estimate.redo_factor(known, spot, 3_600_000) > before > 1
-    assert estimate.redo_factor(known, AgentFacts("b", "1", "b:1", 1000, 1 << 30), 3_600_000) == 1
+        estimate.learn_life(known, spot(), 0, HOUR_MS / 6, lost=True)
+    assert estimate.redo_factor(known, spot(), HOUR_MS) > before > 1
+    owned = AgentFacts("b", "1", "b:1", 1000, 1 << 30)
+    estimate.learn_life(known, owned, 0, HOUR_MS, lost=True)
+    assert estimate.redo_factor(known, owned, HOUR_MS) == 1
+
+
+def test_who_has_lived_through_the_first_hour_is_trusted_where_losses_come_early():
+    known = estimate.Estimates()
+    for number in range(60):
+        lost_early = number % 2 == 0
+        estimate.learn_life(known, spot(), 0, HOUR_MS / 4 if lost_early else 30 * HOUR_MS, lost=lost_early)
+    young, old = (estimate.spot_hazard(known, spot(), HOUR_MS, age) for age in (0, 8 * HOUR_MS))
+    assert young > 0.4, "half of them went within the first quarter of an hour"
+    assert old < young / 10
+
+
+def test_a_pool_is_judged_by_its_own_losses_once_it_has_some_and_by_all_before():
+    known = estimate.Estimates()
+    for _ in range(20):
+        estimate.learn_life(known, spot("flapping"), 0, HOUR_MS / 4, lost=True)
+        estimate.learn_life(known, spot("steady"), 0, 10 * HOUR_MS, lost=False)
+    flapping, steady, unseen = (
+        estimate.spot_hazard(known, spot(hardware), HOUR_MS / 2, 0) for hardware in ("flapping", "steady", "unseen")
+    )
+    assert flapping > unseen > steady
+
+
+def test_exposure_falls_into_the_ages_at_which_it_was():
+    known = estimate.Estimates()
+    estimate.learn_life(known, spot(), 20 * 60_000, 70 * 60_000, lost=True)
+    lives = known.lives["spot"]
+    assert lives.exposure_ms[:5] == [0, 10 * 60_000, 30 * 60_000, 10 * 60_000, 0]
+    assert lives.losses == [0, 0, 0, 1, 0, 0, 0, 0]
 
 
 def test_what_was_learnt_survives_a_snapshot():
     state = MeshState()
     estimate.learn_result(state.estimates, STEP, "cpu", 1_234, 5, 6)
     estimate.learn_fan_out(state.estimates, "test/flow", STEP, 7)
+    estimate.learn_life(state.estimates, spot(), 0, 5_000, lost=True)
     again = codec.decode_mesh(codec.encode_mesh(state))
     assert again.estimates == state.estimates
     assert estimate.fan_out(again.estimates, "test/flow", STEP) == 7

@@ -280,7 +280,10 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, fin
         capable = lasting
     again_ms = min((view.estimate(pool, step).p95_ms for pool in lasting), default=0.0)
     quick = [pool for pool in capable if view.estimate(pool, step).mean_ms <= finish_ms]
-    costs = {pool: expected_cost_usd(view.estimates, view.facts[pool], step, amount) for pool in quick or capable}
+    costs = {
+        pool: expected_cost_usd(view.estimates, view.facts[pool], step, amount, view.pools[pool].age_ms)
+        for pool in quick or capable
+    }
     least = min((usd * view.cheapest_hour(pool, finish_ms) for pool, usd in costs.items()), default=0.0) * NEARLY
     found: dict[int, Option] = {}
     for pool, cost in costs.items():

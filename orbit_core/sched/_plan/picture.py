@@ -26,6 +26,7 @@ class Pool:
     each: Room  # of one agent
     busy: tuple[tuple[float, Room], ...] = ()
     spot: bool = False
+    age_ms: float = 0.0  # on average
 
     def slots(self, need: Room) -> int:
         """How many such attempts fit at once when the pool is empty."""

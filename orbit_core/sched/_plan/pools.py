@@ -77,6 +77,7 @@ def _pool(
         each=min(rooms),
         busy=_summed(busy),
         spot=members[0].facts.price_kind == "spot",
+        age_ms=math.fsum(state.age_ms(agent) for agent in members) / len(members),
     )
 
 

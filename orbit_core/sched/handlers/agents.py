@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from orbit_core.limits import POISON_AGENT_LOSSES
 from orbit_core.plants import planted
-from orbit_core.sched import estimate
 from orbit_core.sched.commands import AckResult, Command, Dispatch, RunChanged, StopAttempt
 from orbit_core.sched.events import AgentAttached, AgentChanged, AgentDetached, AgentDraining, AgentLost, TermBegan
 from orbit_core.sched.handlers.ends import fail
-from orbit_core.sched.handlers.under_way import charge, current, release
+from orbit_core.sched.handlers.under_way import charge, count_life, current, release
 from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, Status, Usage
 from orbit_core.sched.state import Agent, MeshState
 from orbit_core.sched.transitions import move
@@ -34,10 +33,13 @@ def agent_attached(state: MeshState, event: AgentAttached) -> list[Command]:
     held = {(key.run_id, key.invocation_id, key.attempt) for key in event.held}
     commands: list[Command] = []
     if known is None:
-        state.agents[agent_id] = Agent(event.agent, status)
+        state.agents[agent_id] = Agent(event.agent, status, attached_ms=state.now_ms, counted_ms=state.now_ms)
     else:
         same_session = known.facts.session == event.agent.session
         alone = len(known.assigned) == 1
+        if not same_session:
+            count_life(state, known, lost=True)
+            known.attached_ms = state.now_ms
         known.facts, known.status = event.agent, status
         for assigned in list(known.assigned.values()):
             if (assigned.run_id, assigned.invocation_id, assigned.attempt) in held:
@@ -85,6 +87,7 @@ def agent_lost(state: MeshState, event: AgentLost) -> list[Command]:
     if agent is None or agent.facts.session != event.session:
         return []
     commands: list[Command] = []
+    count_life(state, agent, lost=True)
     alone = len(agent.assigned) == 1
     for assigned in list(agent.assigned.values()):
         if planted("no-requeue-on-loss"):
@@ -109,8 +112,6 @@ def _lose(state: MeshState, agent_id: str, key: AttemptKey, *, announced: bool, 
     if planted("poison-uncounted"):
         counts = False
     usage = Usage(duration_ms=state.now_ms - (invocation.started_ms or state.now_ms))
-    kind = state.agents[agent_id].facts.price_kind
-    estimate.learn_survival(state.estimates, kind, usage.duration_ms, lost=True)
     charge(state, run, invocation, usage)
     release(state, invocation)
     run.attempts_lost += 1

@@ -16,7 +16,7 @@ from orbit_core.sched.events import (
     Placed,
 )
 from orbit_core.sched.handlers.ends import made_again, retry_or_fail
-from orbit_core.sched.handlers.under_way import charge, current, key_of, release
+from orbit_core.sched.handlers.under_way import charge, count_life, current, key_of, release
 from orbit_core.sched.model import Blob, Outputs, Status, Usage
 from orbit_core.sched.state import Assigned, Invocation, MeshState, Run
 from orbit_core.sched.transitions import move
@@ -124,7 +124,7 @@ def _learn(state: MeshState, run: Run, invocation: Invocation, usage: Usage) -> 
     size = lineage.object_bytes(lineage.parent_object(run, invocation))
     hardware = estimate.hardware_kind(agent.facts, plan)
     estimate.learn_result(state.estimates, plan, hardware, held_ms, usage.peak_memory_bytes, size)
-    estimate.learn_survival(state.estimates, agent.facts.price_kind, held_ms, lost=False)
+    count_life(state, agent)
 
 
 def attempt_failed(state: MeshState, event: AttemptFailed) -> list[Command]:

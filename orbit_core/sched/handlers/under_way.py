@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from orbit_core.sched.estimate import learn_life
 from orbit_core.sched.model import AttemptKey, Usage
 from orbit_core.sched.price import attempt_cost_usd
-from orbit_core.sched.state import Invocation, MeshState, Run
+from orbit_core.sched.state import Agent, Invocation, MeshState, Run
 from orbit_core.sched.transitions import tell
 
 
@@ -18,6 +19,15 @@ def current(state: MeshState, key: AttemptKey, agent_id: str) -> tuple[Run | Non
     if found is None or found[0].ended or found[1].agent != agent_id or found[1].attempt != key.attempt:
         return None, None
     return found
+
+
+def count_life(state: MeshState, agent: Agent, *, lost: bool = False) -> None:
+    """Has the agent's life since the last time teach how long agents like it last."""
+    if not agent.attached_ms:  # from a snapshot of a time when nobody kept it
+        agent.attached_ms = agent.counted_ms = state.now_ms
+    ages = (agent.counted_ms - agent.attached_ms, state.now_ms - agent.attached_ms)
+    learn_life(state.estimates, agent.facts, *ages, lost=lost)
+    agent.counted_ms = state.now_ms
 
 
 def charge(state: MeshState, run: Run, invocation: Invocation, usage: Usage) -> None:
