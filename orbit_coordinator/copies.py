@@ -31,6 +31,7 @@ Others = Callable[[], Awaitable[Sequence[str]]]
 #: A second copy is tried for so long: a machine that has died stands in etcd until its lease ends.
 SECOND_COPY_S: Final = 10.0
 _AGAIN_S: Final = 0.5
+_THERE_FOR_S: Final = 0.5
 
 
 async def other_machines(store: Store, keys: Keys, own_address: str) -> list[str]:
@@ -53,6 +54,8 @@ class MeshBlobs(BlobStore):
         self._others = others
         self._clock = clock
         self._hints: dict[str, Sequence[str]] = {}
+        #: Who is there, and until when that is not asked again.
+        self._there: tuple[Sequence[str], float] = ((), 0.0)
         self._peers = PeerBlobs(local, fetch, self._locate)
 
     async def put(self, source: BlobSource, *, expected_sha256: str | None = None) -> BlobInfo:
@@ -72,7 +75,7 @@ class MeshBlobs(BlobStore):
         infos = [await self._local.stat(sha256) or _not_here(sha256) for sha256 in hashes]
         blobs = [common_pb2.BlobRef(sha256=info.sha256, size_bytes=info.size_bytes) for info in infos]
         deadline_s = self._clock.monotonic_s() + patience_s
-        while others := await self._others():
+        while others := await self.others():
             for address in dict.fromkeys([*(each for each in first if each in others), *others]):
                 try:
                     await self._push(address, self._local, blobs)
@@ -96,8 +99,13 @@ class MeshBlobs(BlobStore):
             self._hints.pop(sha256, None)
 
     async def others(self) -> Sequence[str]:
-        """Addresses of the other machines."""
-        return await self._others()
+        """Addresses of the other machines, as of a moment ago. StoreError."""
+        there, until_s = self._there
+        now_s = self._clock.monotonic_s()
+        if now_s >= until_s:
+            there = await self._others()
+            self._there = (there, now_s + _THERE_FOR_S)
+        return there
 
     async def open(self, sha256: str) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._peers.open(sha256)) as chunks:
@@ -115,7 +123,7 @@ class MeshBlobs(BlobStore):
             yield info
 
     async def _locate(self, sha256: str) -> Sequence[str]:
-        return list(dict.fromkeys([*self._hints.get(sha256, ()), *await self._others()]))
+        return list(dict.fromkeys([*self._hints.get(sha256, ()), *await self.others()]))
 
 
 def _not_here(sha256: str) -> NoReturn:

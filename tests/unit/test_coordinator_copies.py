@@ -143,6 +143,7 @@ async def test_when_the_maker_is_gone_another_machine_gets_a_copy_once() -> None
     await upkeep.look()
     step(state, AgentLost("b", "1", announced=False), 2_000)
     del machines.disks["b:1"]
+    machines.clock.now_s += 10
     await upkeep.look()
     assert machines.holders(content_hash(PAGE)) == machines.holders(content_hash(FILE)) == ["c:1"]
     machines.pushes.clear()

@@ -76,6 +76,7 @@ class PeerBlobs(BlobStore):
 
     async def _from_peers(self, sha256: str) -> BlobInfo:
         failures: list[str] = []
+        answered = True
         for address in await self._locate(sha256):
             try:
                 return await self._local.put(self._fetch(address, sha256), expected_sha256=sha256)
@@ -84,6 +85,8 @@ class PeerBlobs(BlobStore):
             except (OrbitError, OSError) as error:
                 logger.warning("blob %s could not be had from %s: %s", sha256, address, error)
                 failures.append(f"{address}: {error}")
+                answered = answered and isinstance(error, BlobMissingError)
         if not failures:
             raise BlobMissingError(f"blob {sha256} is not here, and no other machine is known to have it")
-        raise BlobError(f"blob {sha256} could not be had from any machine: {'; '.join(failures)}")
+        kind = BlobMissingError if answered else BlobError
+        raise kind(f"blob {sha256} could not be had from any machine: {'; '.join(failures)}")
