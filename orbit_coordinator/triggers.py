@@ -129,6 +129,10 @@ class Starter:
         self._archive = archive
         self._blobs = blobs
 
+    async def known(self) -> set[str]:
+        """Every run that there is: for whoever has many firings to look through that were heard of before."""
+        return {*self.leader.state.runs, *await self._archive.ids()}
+
     async def start(self, spec: Spec, kind: str, key: str, payload: dict[str, Any]) -> str:
         """The run's identifier; durable when it returns. `key`: what makes this firing itself.
 

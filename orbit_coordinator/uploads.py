@@ -12,13 +12,13 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from orbit_coordinator.specs import Spec, SpecStore
-from orbit_coordinator.triggers import Starter
+from orbit_coordinator.triggers import Starter, run_id_of
 from orbit_coordinator.vault import Secrets
 from orbit_core.clock import Clock
 from orbit_core.errors import LimitError, OrbitError, PermissionError_, PreconditionError
@@ -33,6 +33,10 @@ _LISTING_SHARE: Final = 0.1
 OBJECTS_MAX: Final = 200_000
 _CONNECT_S: Final = 5
 _READ_S: Final = 30
+
+
+#: A cluster's identifier, and the trigger as text: it may have several.
+_Watched = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,10 @@ class Uploads:
         self._secrets = secrets
         self._clock = clock
         self._allow_private_addresses = allow_private_addresses
-        self._started: dict[str, set[tuple[str, str, int]]] = {}
-        self._failing: dict[str, str] = {}
+        #: What lies in a bucket and has had its run.
+        self._started: dict[_Watched, set[str]] = {}
+        #: Why a bucket cannot be read, as it was said last.
+        self._failing: dict[_Watched, str] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -70,7 +76,7 @@ class Uploads:
     async def look(self) -> None:
         """Looks into every bucket that is watched, once. One that cannot be read does not keep it from the others."""
         clusters = self._starter.leader.state.clusters
-        for gone in [identifier for identifier in self._started if identifier not in clusters]:
+        for gone in [watched for watched in self._started if watched[0] not in clusters]:
             del self._started[gone]
         for entry in [entry for entry in clusters.values() if entry.enabled]:
             spec = await self._specs.get(entry.spec_hash)
@@ -79,6 +85,7 @@ class Uploads:
                     await self._watch(entry, spec, trigger)
 
     async def _watch(self, entry: ClusterEntry, spec: Spec, trigger: S3UploadTrigger) -> None:
+        watched = (entry.identifier, trigger.model_dump_json())
         try:
             secrets = await self._secrets.of(spec.cluster, list(trigger.secrets.values()))
             if trigger.endpoint_url is not None and not self._allow_private_addresses:
@@ -86,30 +93,42 @@ class Uploads:
             keys = {name: secrets[vault_name] for name, vault_name in trigger.secrets.items()}
             found = await asyncio.to_thread(lambda: list(_listed(trigger, keys)))
         except OrbitError as error:
-            self._say(entry.identifier, str(error))
+            self._say(watched, str(error))
             return
         except Exception as error:  # whatever botocore raises; its messages name no secret
-            self._say(entry.identifier, f"{type(error).__name__}: {error}")
+            self._say(watched, f"{type(error).__name__}: {error}")
             return
-        self._failing.pop(entry.identifier, None)
-        await self._start(entry, spec, trigger, found)
+        self._failing.pop(watched, None)
+        # At the first look of a term all that lies in the bucket is new to it, and most of it has had its run.
+        known = frozenset[str]() if watched in self._started else await self._starter.known()
+        started = self._started.get(watched, set())
+        self._started[watched] = await self._start(_from_ms(entry, spec), spec, trigger, found, started, known)
 
-    async def _start(self, entry: ClusterEntry, spec: Spec, trigger: S3UploadTrigger, found: list[Upload]) -> None:
-        from_ms = _from_ms(entry, spec)
-        started = self._started.setdefault(entry.identifier, set())
+    async def _start(
+        self,
+        from_ms: int,
+        spec: Spec,
+        trigger: S3UploadTrigger,
+        found: list[Upload],
+        started: Set[str],
+        known: Set[str],
+    ) -> set[str]:
+        """Starts a run for each upload that has had none; those of `found` that have one now."""
+        have: set[str] = set()
         for upload in sorted(found, key=lambda each: (each.modified_ms, each.key)):
-            identity = (upload.key, upload.etag, upload.modified_ms)
-            if upload.modified_ms < from_ms or identity in started:
-                continue
             name = f"{trigger.bucket}/{upload.key}@{upload.etag}@{upload.modified_ms}"
-            await self._starter.start(spec, "s3-upload", name, _told_of(trigger, upload))
-            started.add(identity)
+            if upload.modified_ms < from_ms:
+                continue
+            if name not in started and run_id_of(spec.cluster.identifier, "s3-upload", name) not in known:
+                await self._starter.start(spec, "s3-upload", name, _told_of(trigger, upload))
+            have.add(name)
+        return have
 
-    def _say(self, identifier: str, problem: str) -> None:
+    def _say(self, watched: _Watched, problem: str) -> None:
         """Once for each problem, not at every look."""
-        if self._failing.get(identifier) != problem:
-            self._failing[identifier] = problem
-            log.warning("the bucket that %s waits for cannot be watched: %s", identifier, problem)
+        if self._failing.get(watched) != problem:
+            self._failing[watched] = problem
+            log.warning("the bucket that %s waits for cannot be watched: %s", watched[0], problem)
 
 
 def _from_ms(entry: ClusterEntry, spec: Spec) -> int:

@@ -205,7 +205,9 @@ def _version(entry: ClusterEntry, wanted: str) -> str:
     """The hash of the version that `wanted` begins, the one before this where it is empty."""
     if not wanted:
         if not entry.earlier:
-            raise PreconditionError(f"{entry.identifier} has no version before this one")
+            raise PreconditionError(
+                f"{entry.identifier} has no version before this one", remedy="`orbit submit FILE` makes another one"
+            )
         return entry.earlier[-1].spec_hash
     # The current one too: a call that is made again finds what it did the first time, and changes nothing.
     known = [entry.spec_hash, *(each.spec_hash for each in entry.earlier)]

@@ -315,7 +315,10 @@ async def _wait(changed: asyncio.Event, seconds: float) -> None:
 
 def _payload(data: bytes) -> dict[str, Any]:
     if len(data) > OBJECT_MAX_BYTES:
-        raise InvalidRequestError(f"the payload has {len(data)} bytes; at most {OBJECT_MAX_BYTES} are allowed")
+        raise InvalidRequestError(
+            f"the payload has {len(data)} bytes; at most {OBJECT_MAX_BYTES} are allowed",
+            remedy="leave large data in a bucket or a folder, and name it in the payload",
+        )
     try:
         payload = json.loads(data or b"{}")
     except ValueError as error:

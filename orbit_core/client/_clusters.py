@@ -90,7 +90,9 @@ class ClusterCalls:
             # Named in full, so that a call that is tried again does not go back once more.
             _, *earlier = await self.versions(identifier)
             if not earlier:
-                raise PreconditionError(f"{identifier} has no version before this one")
+                raise PreconditionError(
+                    f"{identifier} has no version before this one", remedy="`orbit submit FILE` makes another one"
+                )
             spec_hash = earlier[0].spec_hash
         request = pb.RollBackClusterRequest(identifier=identifier, spec_hash=spec_hash)
         response = await self._router.unary(lambda channel: ClusterServiceStub(channel).RollBackCluster, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -94,10 +95,11 @@ cluster:
     async def find(self, run_id: str) -> str | None:
         return run_id if run_id in self.archived else None
 
+    async def ids(self) -> set[str]:
+        return set(self.archived)
+
     @property
     def keys(self) -> list[str]:
-        import json
-
         return [json.loads(event.payload.json or "{}")["key"] for event in self.started]
 
 
