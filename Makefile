@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 PROTOS := .venv-protos
 
-.PHONY: setup demo test lint types protos protos-check bench sim planted chaos clean
+.PHONY: setup demo test lint types protos protos-check docs bench sim planted chaos clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,11 @@ bench: setup
 	$(BIN)/python -m bench.market
 	$(BIN)/python -m bench.packing
 	$(BIN)/python -m bench.inference
+
+# The pages that are written by what they are about; a test fails where one is not fresh.
+docs: setup
+	$(BIN)/python -m tools.cli_page
+	$(BIN)/python -m orbit_core.spec.reference_page > docs/format/reference.md
 
 SEEDS ?= 0:2000
 MINUTES ?= 3
