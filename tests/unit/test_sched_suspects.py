@@ -94,6 +94,14 @@ def test_a_suspect_goes_before_everything_else() -> None:
     assert [key.run_id for _, key in world.on_agents] == ["run-1"]
 
 
+def test_a_suspect_waits_for_an_agent_whose_stream_has_room() -> None:
+    world, _ = a_wide_run(agents=1)
+    die_twice(world, cpus=2)
+    assert world.placer.place(world.state, {}).placements == ()
+    assert world.placer.place(world.state, {"a0": 0}).placements == ()
+    assert len(world.placer.place(world.state, {"a0": 1}).placements) == 1
+
+
 def test_suspects_are_known_again_after_a_failover() -> None:
     world, _ = a_wide_run(agents=1)
     die_twice(world, cpus=2)
