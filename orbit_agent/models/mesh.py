@@ -83,11 +83,20 @@ class MeshModels:
         self._news = news
         self._records: dict[str, ModelRecord] = {}
         self._mirroring = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         #: Set once the registrations have been read.
         self.known = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
+        try:
+            await self._follow()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _follow(self) -> None:
         under = self._keys.models()
         while True:
             try:
@@ -134,7 +143,15 @@ class MeshModels:
         async with self._mirroring:  # one after the other: an older picture must not come last
             changed = await asyncio.to_thread(self._models.mirror, dict(self._records))
         for record in changed:
-            _log.info("the model %s was registered anew, or removed", record.name)
-            await self._changed(record.name)
-            await asyncio.to_thread(self._models.discard, record.manifest)
+            # Apart from the watch: a load under way is waited for, and may be a long download.
+            task = asyncio.create_task(self._give_up(record), name=f"give up {record.name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._news()
+
+    async def _give_up(self, record: ModelRecord) -> None:
+        """Ends the use of what a name stood for, then frees its files."""
+        _log.info("the model %s was registered anew, or removed", record.name)
+        await self._changed(record.name)
+        await asyncio.to_thread(self._models.discard, record.manifest)
         self._news()
