@@ -190,8 +190,8 @@ class Placer:
             if left is not None and left[found.node_id] == 0:
                 cost = {agent_id: usd for agent_id, usd in cost.items() if agent_id != found.node_id}
             if plan is not None and number is not None and plan.spend(number, found.node_id):
-                pool_of = plan.picture.pool_of
-                cost = {i: usd for i, usd in cost.items() if pool_of[i] != pool_of[found.node_id]}
+                pools, pool_of = plan.open_pools(number), plan.picture.pool_of
+                cost = {agent_id: usd for agent_id, usd in cost.items() if pool_of[agent_id] in pools}
         return True
 
     def _take(

@@ -73,14 +73,16 @@ class Plan:
         return dict.fromkeys([*quotas, *self.at_once(number)])
 
     def spend(self, number: int, agent_id: str) -> bool:
-        """One of the class has started on that agent; whether its pool may have no more of it for now."""
+        """One of the class has started on that agent; whether `open_pools` has changed by it."""
         pool = self.picture.pool_of[agent_id]
         key = (number, pool)
-        if self.quotas.get(key, 0) > 0 or pool in self.at_once(number):
-            self.quotas[key] = self.quotas.get(key, 0) - 1
-        elif self.overdue.get(number, 0) > 0:
-            self.overdue[number] -= 1
-        return pool not in self.open_pools(number)
+        overdue, quota = self.overdue.get(number, 0), self.quotas.get(key, 0)
+        is_scout = self.picture.classes[number].scout and overdue == 1  # wherever it went: one is on its way
+        at_once = pool in self.at_once(number)
+        if overdue and (is_scout or (quota <= 0 and not at_once)):
+            self.overdue[number] = overdue - 1
+        self.quotas[key] = quota - 1
+        return self.overdue.get(number, 0) < overdue == 1 or (quota == 1 and not at_once)
 
     def at_once(self, number: int) -> tuple[int, ...]:
         """Pools on which the class may start beyond its quota: those where waiting can save nothing.

@@ -204,3 +204,10 @@ def test_what_brings_forth_an_unknown_amount_of_work_does_not_wait(state: MeshSt
     step(state, Placed(place(state)[1].placements), NOW_MS)
     start(state, flow, "first", "second")
     assert where(place(state)[1]) == [("first", "dear")], "one goes ahead, at once, the others wait for what it tells"
+
+
+def test_where_cheap_room_is_free_the_one_that_goes_ahead_goes_there(state: MeshState) -> None:
+    flow = one_step(240 * MINUTE_MS)
+    child = dataclasses.replace(flow.steps[0], index=1, identifier="then", needs=(0,))
+    start(state, dataclasses.replace(flow, steps=(*flow.steps, child)), "first", "second")
+    assert where(place(state)[1]) == [("first", "cheap")]
