@@ -49,6 +49,8 @@ protos-check: $(PROTOS)/.installed
 bench: setup
 	$(BIN)/python -m bench.market
 	$(BIN)/python -m bench.packing
+	$(BIN)/python -m bench.fleet
+	$(BIN)/python -m bench.planner
 	$(BIN)/python -m bench.inference
 
 # The pages that are written by what they are about; a test fails where one is not fresh.
