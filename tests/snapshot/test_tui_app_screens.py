@@ -27,7 +27,9 @@ async def test_overview(size: Size) -> None:
         await shots.shows("overview-on-an-ended-run")
         await shots.press("tab", "end", "up")
         await shots.shows("overview-on-an-agent")
-        await shots.press("home", "enter")
+        await shots.press("home")
+        await shots.shows("overview-on-the-first-agent")
+        await shots.press("enter")
         await shots.shows("agent")
         await shots.press("escape", "2", "home", "enter")
         await shots.shows("run")
@@ -39,7 +41,9 @@ async def test_drain(size: Size) -> None:
     client = CannedClient()
     async with shots_of(client, size) as shots:
         await shots.shows("overview")
-        await shots.press("1", "d")
+        await shots.press("1")
+        await shots.shows("overview-on-the-first-agent")
+        await shots.press("d")
         await shots.shows("drain")
         await shots.press("escape", "d", "y")
         await shots.shows("drained")
@@ -66,7 +70,9 @@ async def test_a_run(size: Size) -> None:
         await shots.shows("run-one-step-logs")
         await shots.press("1", "enter", "3")
         await shots.shows("run-logs")
-        await shots.press("2", "down", "enter")
+        await shots.press("2", "down")
+        await shots.shows("run-on-a-failure")
+        await shots.press("enter")
         await shots.shows("failure")
 
 

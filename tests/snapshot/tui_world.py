@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import io
 import os
 import time
@@ -320,7 +321,10 @@ class Shots:
         await self.pilot.press(*keys)
 
     async def shows(self, name: str) -> None:
-        """Waits until the screen is that of the file; fails where it does not come to be."""
+        """Waits until the screen is that of the file; fails where it does not come to be.
+
+        What a dialog covers is drawn no more: a screen is to be shown as it should be before a dialog opens over it.
+        """
         width, height = self.app.size
         file = GOLDEN / f"{width}x{height}" / f"{name}.txt"
         if os.environ.get("ORBIT_UPDATE_SNAPSHOTS") == "1":
@@ -331,7 +335,8 @@ class Shots:
         deadline_s = time.monotonic() + DEADLINE_S
         while (seen := dump(self.app)) != wanted and time.monotonic() < deadline_s:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        assert seen == wanted
+        difference = difflib.unified_diff(wanted.splitlines(), seen.splitlines(), str(file.name), "screen", lineterm="")
+        assert seen == wanted, "\n".join(difference)
 
     async def _settled(self) -> str:
         """The screen once it has stayed the same for so many looks: a busy machine makes them rarer, not fewer."""
