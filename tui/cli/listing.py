@@ -9,7 +9,6 @@ from typing import Any, Final
 import click
 from rich.console import RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from orbit_core.client import to_json
 from tui.cli.output import emit, emit_line
@@ -23,7 +22,9 @@ Fetch = Callable[[], Awaitable[Sequence[Any]]]
 Tables = Callable[[Sequence[Any]], RenderableType]
 
 
-async def show(session: Session, fetch: Fetch, *, table: Callable[[], Tables], name: Callable[[Any], str], watch: bool):
+async def show(
+    session: Session, fetch: Fetch, *, table: Callable[[], Tables], name: Callable[[Any], str], watch: bool
+) -> None:
     """Emit what `fetch` gives. `table()` renders as of now: ages and countdowns move though nothing else does.
 
     With `watch` a terminal shows it in place; JSON is one line, and any other form all of it, whenever it has changed.
@@ -51,7 +52,8 @@ async def _whenever_changed(
                 emit_line(session, found)
             else:
                 emit(session, found, table=table(), name=name)
-                session.out.print(Text()) if session.output == "table" else None
+            if session.output == "table":
+                session.out.print()
             session.out.file.flush()
             said = now
         await asyncio.sleep(LOOK_EVERY_S)
