@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from random import Random
@@ -53,6 +53,7 @@ _FINANCE_WORDS = frozenset(
     for label in (*chain(*LABELS.values()), *chain(*MARGIN_LABELS.values()), *LOSS_LABELS.values(), *_PLAIN_WORDS)
     for word in label.lower().split()
 )
+NAMES_OF_PIECES_FROM = 24_000  # the sample from which on names are made of the tokenizer's pieces too: the hard part
 IGNORED = -100  # the target of a position that carries no loss
 
 
@@ -113,16 +114,17 @@ def _unknown_word(rng: Random, letters: int) -> str:
     return "".join(rng.choices(_LETTERS, _LETTER_WEIGHTS, k=letters))
 
 
-def renamed(text: str, answer: str, company: str, rng: Random) -> tuple[str, str]:
+def renamed(text: str, answer: str, company: str, rng: Random, pieces: Sequence[str] = ()) -> tuple[str, str]:
     """The text and the answer with words of the company's name replaced by words that nobody has used before.
 
-    The names of the reports come from a vocabulary that a model can learn by heart; these it can only copy.
+    The names of the reports come from a vocabulary that a model can learn by heart; these it can only copy. Most are
+    made of `pieces`, where there are any: each token has then been copied before an unseen name needs it.
     """
     for word in re.findall(r"[A-Za-z]{3,}", company):
-        if word in LEGAL_FORM_WORDS or word.lower() in _FINANCE_WORDS or rng.random() < 0.3:
+        if word in LEGAL_FORM_WORDS or word.lower() in _FINANCE_WORDS or rng.random() < (0.1 if pieces else 0.3):
             continue
         pattern = rf"(?<![A-Za-z]){word}(?![A-Za-z])"
-        coined = _coined(rng)
+        coined = _of_pieces(pieces, rng) if pieces and rng.random() < 0.7 else _coined(rng)
         text, answer = re.sub(pattern, coined, text), re.sub(pattern, coined, answer)
     return text, answer
 
@@ -132,6 +134,17 @@ def _about_somebody(rng: Random) -> str:
     name = person_name(rng, name_parts(TRAIN)) if rng.random() < 0.5 else f"{_coined(rng)} {_coined(rng)}"
     word = rng.choice(("Author", "By", "Prepared by", "Editor", _unknown_word(rng, 4).capitalize()))
     return f"{word}{rng.choice((': ', ' ', ' - '))}{name}"
+
+
+def name_pieces(tokenizer: Tokenizer) -> list[str]:
+    """The tokens that words are made of, without the space before: two ASCII letters or more."""
+    words = (token.removeprefix("Ġ") for token in tokenizer.get_vocab())
+    return sorted({word for word in words if len(word) > 1 and word.isascii() and word.isalpha()})
+
+
+def _of_pieces(pieces: Sequence[str], rng: Random) -> str:
+    word = "".join(rng.choices(pieces, k=rng.choice((1, 2, 2, 3))))
+    return word[0].upper() + word[1:]
 
 
 def _coined(rng: Random) -> str:
@@ -149,6 +162,7 @@ class Samples:
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self._tokenizer = tokenizer
         self._seed = seed
+        self._pieces = name_pieces(tokenizer)
         names = layout_names(TRAIN)
         self._layouts = (*names, "scrambled", "scrambled", "release", "narrative", "board")  # the harder ones twice
 
@@ -161,7 +175,8 @@ class Samples:
         if rng.random() < 0.5:
             text = padded(roughened(text, company, rng), rng)
         if rng.random() < 0.8:
-            text, answer = renamed(text, answer, company, rng)
+            pieces = self._pieces if number >= NAMES_OF_PIECES_FROM else ()
+            text, answer = renamed(text, answer, company, rng, pieces)
         if rng.random() < 0.2:
             text = f"{_about_somebody(rng)}\n{text}"
         return encode(self._tokenizer, instruction(rng), text, answer)
