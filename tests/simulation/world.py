@@ -134,7 +134,7 @@ class World:
             await asyncio.sleep(1.0)
         await asyncio.sleep(SETTLE_S)  # the last acknowledgements are on their way
         self._final(quiet)
-        if quiet:
+        if quiet and not self.judge.found:
             await self._read_records()
 
     async def _read_records(self) -> None:
