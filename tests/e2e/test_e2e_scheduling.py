@@ -18,7 +18,7 @@ cluster:
     - {{uses: satellite/orbit/echo, identifier: many, config: {{objects: [{{a: 1}}], copies: 8}}}}
     - uses: satellite/orbit/sleep
       identifier: work
-      config: {{seconds: 1}}
+      config: {{seconds: 2}}
       resources: {{cpu: 1}}
 """
 
@@ -36,10 +36,10 @@ async def test_more_time_costs_less(start_mesh, connect):
     cheap = AgentPlan(id="cheap", price_usd_per_hour=0.05, cpus=1, memory="2GiB")
     dear = AgentPlan(id="dear", price_usd_per_hour=2.0, cpus=4, memory="4GiB")
     client = connect(await start_mesh((cheap, dear)))
-    hurried, hurried_agents = await finish(client, "hurried", "7s")
+    hurried, hurried_agents = await finish(client, "hurried", "14s")
     patient, patient_agents = await finish(client, "patient", "10m")
     assert (hurried.sla, patient.sla) == ("met", "met")
-    assert "dear" in hurried_agents, "eight seconds of work on one core do not fit into seven"
+    assert "dear" in hurried_agents, "sixteen seconds of work on one core do not fit into fourteen"
     assert patient_agents == ["cheap"] * 8
     assert patient.cost_usd < hurried.cost_usd / 2
     assert patient.expected_late is False
