@@ -99,10 +99,10 @@ class MeshBlobs(BlobStore):
             self._hints.pop(sha256, None)
 
     async def others(self) -> Sequence[str]:
-        """Addresses of the other machines, as of a moment ago. StoreError."""
+        """Addresses of the other machines, as of a moment ago where there were any. StoreError."""
         there, until_s = self._there
         now_s = self._clock.monotonic_s()
-        if now_s >= until_s:
+        if not there or now_s >= until_s:
             there = await self._others()
             self._there = (there, now_s + _THERE_FOR_S)
         return there

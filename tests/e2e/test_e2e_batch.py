@@ -13,6 +13,8 @@ import pytest
 
 from orbit_core.errors import InvalidRequestError, NotFoundError
 from orbit_core.limits import BATCH_WINDOW_MIN_MS
+from orbit_core.store.etcd import EtcdConfig, EtcdStore
+from orbit_core.store.keys import Keys
 from tui.mesh.local import AgentPlan
 
 pytestmark = pytest.mark.e2e
@@ -193,9 +195,19 @@ async def a_leader_that_dies_costs_nothing(mesh, client, eventually):
     assert [line["custom_id"] for line in output] == [f"l{n}" for n in range(480)]
 
 
-async def test_a_batch_that_no_agent_could_begin_survives_the_disk_of_the_leader(start_mesh, connect):
+async def test_a_batch_that_no_agent_could_begin_survives_the_disk_of_the_leader(start_mesh, connect, eventually):
     """Its pages are left with an agent that cannot work on them, and nowhere else."""
     mesh = await start_mesh((AgentPlan(id="tiny", cpus=0.1, memory="128MiB"),))
+    store = EtcdStore(EtcdConfig(mesh.etcd_endpoints))
+    agents = Keys().agents()
+
+    async def advertised():  # an agent may be attached a moment before it can be found as a second machine
+        return (await store.range(agents.start, agents.end)).kvs
+
+    try:
+        await eventually(advertised)
+    finally:
+        await store.close()
     client = connect(mesh)
     await client.add_model("tiny", f"folder:{DATA / 'tiny_llm'}")
     content = "\n".join(request(f"p{n}") for n in range(100)).encode()
@@ -207,7 +219,7 @@ async def test_a_batch_that_no_agent_could_begin_survives_the_disk_of_the_leader
     assert (waiting.run.state, waiting.run.attempts, waiting.lines) == ("running", 0, 0)
     await mesh.start_agent(plan=AgentPlan(id="able", cpus=1, memory="2GiB"))
     run = await ended(client, submitted.run.run_id)
-    assert run.state == "succeeded"
+    assert run.state == "succeeded", "\n".join([str(each.failure.message) async for each in client.results(run.run_id)])
     assert run.attempts - run.attempts_lost == 1 + 1 + 7, "a list of sections, a list of pages, seven pages: each once"
     found, output, _ = await fetched(client, run.run_id)
     assert (found.succeeded, found.failed, found.missing) == (100, 0, 0)
