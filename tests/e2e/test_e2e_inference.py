@@ -274,7 +274,7 @@ async def a_removed_model_is_gone_everywhere(mesh: LocalMesh, client: OrbitClien
         caches = [mesh.data / agent / "models" / "cache" for agent in ("kept", "other")]
         return not [path for cache in caches for path in cache.iterdir() if path.is_dir()]
 
-    await eventually(freed, what="the caches to be empty")
+    await eventually(freed, seconds=120, what="the caches to be empty")
     await client.submit(cluster("gone", "{model: tiny, max-tokens: 8}"))
     run = await finish(client, await client.trigger("test/gone"))
     [result] = await answers(client, run)
