@@ -201,21 +201,21 @@ class ModelServer:
         started_s = time.monotonic()
         await self._unload(name)  # what a crash has left
         opened = await apart(self._models.open, name)
-        async with self._room:
-            reserved, cache_bytes = await self._make_room(opened.manifest)
-            process = await self._take_spare()
-            try:
-                settings = LoadSettings(
-                    self._provider, self._threads, cache_bytes, self._max_slots, lookup=self._lookup
-                )
-                info = await process.load(opened.folder, settings)
-            except BaseException:
-                await process.close()
-                raise
-            resources = ExitStack()
-            resources.enter_context(self._models.holding(opened.manifest))
-            loaded = _Loaded(opened.manifest, process, info, reserved, resources)
-            self._loaded[name] = loaded
+        with ExitStack() as held:
+            held.enter_context(self._models.holding(opened.manifest))
+            async with self._room:
+                reserved, cache_bytes = await self._make_room(opened.manifest)
+                process = await self._take_spare()
+                try:
+                    settings = LoadSettings(
+                        self._provider, self._threads, cache_bytes, self._max_slots, lookup=self._lookup
+                    )
+                    info = await process.load(opened.folder, settings)
+                except BaseException:
+                    await process.close()
+                    raise
+                loaded = _Loaded(opened.manifest, process, info, reserved, held.pop_all())
+                self._loaded[name] = loaded
         self._prepare_spare()
         _log.info(
             "loaded %s (%s) in %.2f s: %s on %s, %d threads, context of %d tokens",
@@ -233,7 +233,7 @@ class ModelServer:
         loaded = self._loaded.pop(name, None)
         if loaded is not None:
             await loaded.process.close()
-            loaded.resources.close()
+            await apart(loaded.resources.close)  # which may delete files
 
     async def _make_room(self, manifest: Manifest) -> tuple[int, int]:
         """Bytes to reserve for a model and those of its cache among them; idle models make way, oldest use first."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from orbit_agent.inference.errors import ModelSourceError
 from orbit_agent.models.store import ModelStore
+from orbit_agent.models.threads import apart
 from orbit_core.errors import InvalidRequestError, ModelError, StoreError
 from orbit_core.store.api import Compare, KeyValue, Put, Store
 from orbit_core.store.keys import Keys
@@ -105,6 +106,7 @@ class MeshModels:
                 for kv in found.kvs:
                     self._take(kv)
                 await self._mirror()
+                await apart(self._models.sweep)  # what was removed while this agent was away
                 self.known.set()
                 watch = self._store.watch(under.start, under.end, from_revision=found.revision + 1)
                 async with aclosing(watch):
@@ -153,5 +155,5 @@ class MeshModels:
         """Ends the use of what a name stood for, then frees its files."""
         _log.info("the model %s was registered anew, or removed", record.name)
         await self._changed(record.name)
-        await asyncio.to_thread(self._models.discard, record.manifest)
+        await apart(self._models.sweep)
         self._news()

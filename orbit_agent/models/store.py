@@ -11,6 +11,7 @@ leaves the cache when a new model needs the room. Everything here blocks: call i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -82,6 +83,8 @@ class ModelStore:
         self._lock = threading.Lock()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._held: Counter[str] = Counter()
+        #: Of what is held, what no registration named when it was last swept.
+        self._unwanted: set[str] = set()
         #: Bytes of fetches under way, by the model's name.
         self._arriving: dict[str, int] = {}
         self._shipped: dict[str, ModelRecord] = {}
@@ -102,11 +105,13 @@ class ModelStore:
     def mirror(self, records: Mapping[str, ModelRecord]) -> tuple[ModelRecord, ...]:
         """Takes over the mesh's registrations; those that stood before and are not what they were, or gone.
 
-        Their files stay until `discard`, which is for when nothing uses them any more.
+        Their files stay until `sweep`, which is for when nothing uses them any more.
         """
         with self._lock:
-            before, self._mesh = self._mesh, dict(records)
-        return tuple(record for name, record in before.items() if _is_another(record, records.get(name)))
+            before = self._mesh
+            self._mesh = {name: _still_pinned(record, before.get(name)) for name, record in records.items()}
+            now = self._mesh
+        return tuple(record for name, record in before.items() if _is_another(record, now.get(name)))
 
     def list(self) -> tuple[StoredModel, ...]:
         """All models in the order of their names, those that ship with Orbit among them."""
@@ -129,19 +134,30 @@ class ModelStore:
 
     def remove(self, name: str) -> None:
         """Forgets a model of this machine and frees its place in the cache, unless another name has the same files."""
-        record = self.registration(name)
+        self.registration(name)
         path = self._path(name)
         if path is not None:
             path.unlink(missing_ok=True)
-        self.discard(record.manifest, apart_from=name)
+        self.sweep(apart_from=name)  # which stays a name if it ships with Orbit
 
-    def discard(self, manifest: Manifest | None, *, apart_from: str = "") -> None:
-        """Frees the place of files in the cache unless they are in use, or another name has the same."""
-        if manifest is None or self._held[manifest.hash] > 0:
-            return
-        others = (self.registration(name).manifest for name in self._names() if name != apart_from)
-        if manifest.hash not in {other.hash for other in others if other is not None}:
-            self._drop(manifest.hash)
+    def sweep(self, *, apart_from: str = "") -> None:
+        """Frees the place of files that no registration names. Those in use go when their last use ends."""
+        hashes = self._named_hashes(self._names() - {apart_from})
+        for path in self._cache.iterdir():
+            if path.is_dir() and not path.name.startswith(".") and path.name not in hashes:
+                with self._lock:
+                    if self._held[path.name] > 0:
+                        self._unwanted.add(path.name)
+                    else:
+                        self._drop(path.name)
+
+    def _named_hashes(self, names: set[str]) -> set[str]:
+        hashes: set[str] = set()
+        for name in names:
+            with contextlib.suppress(UnknownModelError):  # it was removed meanwhile
+                manifest = self.registration(name).manifest
+                hashes |= {manifest.hash} if manifest is not None else set()
+        return hashes
 
     def _stored(self, record: ModelRecord) -> StoredModel:
         return StoredModel(
@@ -192,7 +208,7 @@ class ModelStore:
 
     @contextmanager
     def holding(self, manifest: Manifest) -> Iterator[None]:
-        """While this lasts the model is not evicted from the cache."""
+        """While this lasts the model's files stay in the cache."""
         with self._lock:
             self._held[manifest.hash] += 1
         try:
@@ -200,6 +216,10 @@ class ModelStore:
         finally:
             with self._lock:
                 self._held[manifest.hash] -= 1
+                swept = self._held[manifest.hash] == 0 and manifest.hash in self._unwanted
+                self._unwanted -= {manifest.hash} if swept else set()
+            if swept:
+                self.sweep()  # again, and not just a drop: a name may stand for these files by now
 
     # ---- fetching ----
 
@@ -350,6 +370,21 @@ class ModelStore:
         path = self._path(record.name)
         assert path is not None
         _write_atomically(path, record.encode().decode())
+
+
+def _still_pinned(record: ModelRecord, before: ModelRecord | None) -> ModelRecord:
+    """A registration as read, with the pin that this machine saw before: a registration is pinned once, for ever."""
+    if (
+        record.manifest is None
+        and before is not None
+        and (before.source, before.added_ms)
+        == (
+            record.source,
+            record.added_ms,
+        )
+    ):
+        return replace(record, manifest=before.manifest)
+    return record
 
 
 def _is_another(before: ModelRecord, after: ModelRecord | None) -> bool:

@@ -195,6 +195,27 @@ def test_a_removed_model_is_gone_unless_another_name_shares_its_files(store: Mod
         store.registration("one")
 
 
+def test_the_files_of_a_model_removed_while_in_use_go_when_its_last_use_ends(store: ModelStore, tmp_path: Path) -> None:
+    store.add("a", f"folder:{model_folder(tmp_path / 'a')}")
+    opened = store.open("a")
+    with store.holding(opened.manifest):
+        with store.holding(opened.manifest):
+            store.remove("a")
+        assert opened.folder.is_dir()
+    assert not opened.folder.exists()
+
+
+def test_the_files_of_a_model_removed_and_added_again_while_in_use_stay(store: ModelStore, tmp_path: Path) -> None:
+    source = f"folder:{model_folder(tmp_path / 'a')}"
+    store.add("a", source)
+    opened = store.open("a")
+    with store.holding(opened.manifest):
+        store.remove("a")
+        store.add("b", source)
+        store.open("b")
+    assert opened.folder.is_dir()
+
+
 def test_a_model_that_ships_with_orbit_needs_no_registration(tmp_path: Path) -> None:
     shutil.copytree(TINY, tmp_path / "packaged" / "demo")
     (tmp_path / "packaged" / "demo" / "README.md").write_text("not a part of the model")

@@ -52,6 +52,13 @@ class Machine:
     mesh: MeshModels
     changed: list[str] = field(default_factory=list)
     news: int = 0
+    swept: int = 0
+    task: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
     def names(self) -> list[str]:
         return [stored.registration.name for stored in self.models.list()]
@@ -66,30 +73,37 @@ def etcd() -> MemoryStore:
 
 
 @pytest.fixture
-async def machine(etcd: MemoryStore, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Machine]]]:
+async def machine(
+    etcd: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Awaitable[Machine]]]:
     """Starts agents' models, each with a cache of its own."""
-    tasks: list[asyncio.Task[None]] = []
+    started: list[Machine] = []
 
     async def start(name: str = "a", **labels: str) -> Machine:
         packaged = tmp_path / "packaged"
         models = ModelStore(tmp_path / name, packaged_root=packaged, labels=labels, pin=Pinner(etcd, KEYS))
-        made: list[Machine] = []
+        sweep = models.sweep
 
         async def changed(name: str) -> None:
-            made[0].changed.append(name)
+            agent.changed.append(name)
 
         def news() -> None:
-            made[0].news += 1
+            agent.news += 1
 
-        made.append(Machine(models, MeshModels(etcd, KEYS, models, changed, news)))
-        tasks.append(asyncio.create_task(made[0].mesh.run()))
-        await made[0].mesh.known.wait()
-        return made[0]
+        def swept(**options: Any) -> None:
+            sweep(**options)
+            agent.swept += 1
+
+        monkeypatch.setattr(models, "sweep", swept)
+        agent = Machine(models, MeshModels(etcd, KEYS, models, changed, news))
+        started.append(agent)
+        agent.task = asyncio.create_task(agent.mesh.run())
+        await agent.mesh.known.wait()
+        return agent
 
     yield start
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for agent in started:
+        await agent.stop()
 
 
 async def register(etcd: MemoryStore, name: str, source: str, *, added_ms: int = 1, **labels: str) -> None:
@@ -197,6 +211,35 @@ async def test_files_of_a_removed_model_go_unless_they_are_in_use(
         await until(lambda: not folders["idle"].exists())
         await until(lambda: agent.changed == ["used", "idle"])
         assert folders["used"].exists()
+        await until(lambda: agent.swept >= 3)
+    assert not folders["used"].exists(), "nobody is left who would free it later"
+
+
+async def test_files_of_a_model_removed_while_the_agent_was_away_go(
+    etcd: MemoryStore, machine: Any, tmp_path: Path
+) -> None:
+    await register(etcd, "m", f"folder:{model_folder(tmp_path / 'source')}")
+    before = await machine()
+    folder = (await asyncio.to_thread(before.models.open, "m")).folder
+    await machine()
+    assert folder.exists(), "the mesh still names it"
+    await before.stop()
+    await etcd.delete(KEYS.model("m"))
+    await machine()
+    assert not folder.exists()
+
+
+async def test_a_picture_older_than_its_own_pin_takes_nothing_from_an_agent(
+    etcd: MemoryStore, machine: Any, tmp_path: Path
+) -> None:
+    await register(etcd, "m", f"folder:{model_folder(tmp_path / 'source')}")
+    agent = await machine()
+    unpinned = agent.models.registration("m")
+    folder = (await asyncio.to_thread(agent.models.open, "m")).folder
+    assert agent.models.mirror({"m": unpinned}) == ()
+    agent.models.sweep()
+    assert folder.exists() and agent.manifest("m") is not None
+    assert len(agent.models.mirror({"m": replace(unpinned, added_ms=2)})) == 1, "another registration is not pinned"
 
 
 async def test_a_pull_is_done_once_and_tells_how_it_ended(etcd: MemoryStore, machine: Any, tmp_path: Path) -> None:
