@@ -199,7 +199,7 @@ class GetMeshRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetMeshResponse(_message.Message):
-    __slots__ = ("coordinator_id", "leader_id", "leader_address", "epoch", "is_leader", "version", "runs_live", "journal_sequence", "blob_copies", "http_address")
+    __slots__ = ("coordinator_id", "leader_id", "leader_address", "epoch", "is_leader", "version", "runs_live", "journal_sequence", "blob_copies", "http_address", "blob_home")
     COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -210,6 +210,7 @@ class GetMeshResponse(_message.Message):
     JOURNAL_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     BLOB_COPIES_FIELD_NUMBER: _ClassVar[int]
     HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    BLOB_HOME_FIELD_NUMBER: _ClassVar[int]
     coordinator_id: str
     leader_id: str
     leader_address: str
@@ -220,7 +221,8 @@ class GetMeshResponse(_message.Message):
     journal_sequence: int
     blob_copies: int
     http_address: str
-    def __init__(self, coordinator_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., epoch: _Optional[int] = ..., is_leader: bool = ..., version: _Optional[str] = ..., runs_live: _Optional[int] = ..., journal_sequence: _Optional[int] = ..., blob_copies: _Optional[int] = ..., http_address: _Optional[str] = ...) -> None: ...
+    blob_home: str
+    def __init__(self, coordinator_id: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., epoch: _Optional[int] = ..., is_leader: bool = ..., version: _Optional[str] = ..., runs_live: _Optional[int] = ..., journal_sequence: _Optional[int] = ..., blob_copies: _Optional[int] = ..., http_address: _Optional[str] = ..., blob_home: _Optional[str] = ...) -> None: ...
 
 class AttachRequest(_message.Message):
     __slots__ = ("events",)
@@ -377,12 +379,24 @@ class AgentCommand(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assign: _Optional[_Union[Assignment, _Mapping]] = ..., stop: _Optional[_Union[StopAttempt, _Mapping]] = ..., ack: _Optional[_Union[ResultAck, _Mapping]] = ..., drain: _Optional[_Union[DrainCommand, _Mapping]] = ..., pull_model: _Optional[_Union[PullModelCommand, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("epoch", "coordinator_id")
+    __slots__ = ("epoch", "coordinator_id", "blob_home")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    BLOB_HOME_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     coordinator_id: str
-    def __init__(self, epoch: _Optional[int] = ..., coordinator_id: _Optional[str] = ...) -> None: ...
+    blob_home: BlobHome
+    def __init__(self, epoch: _Optional[int] = ..., coordinator_id: _Optional[str] = ..., blob_home: _Optional[_Union[BlobHome, _Mapping]] = ...) -> None: ...
+
+class BlobHome(_message.Message):
+    __slots__ = ("uri", "endpoint_url", "region")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_URL_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    endpoint_url: str
+    region: str
+    def __init__(self, uri: _Optional[str] = ..., endpoint_url: _Optional[str] = ..., region: _Optional[str] = ...) -> None: ...
 
 class LineageObject(_message.Message):
     __slots__ = ("step", "object")
