@@ -247,6 +247,33 @@ class LogsBatched:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityChosen:
+    """What the market policy wants one of a run's lanes to hold, and what it remembers from now on.
+
+    `name`: of the machine that has to be started for it; empty where what is held will do, or nothing is wanted.
+    `memory`: `MarketPolicy.state()` in base64. `work_ms`: this lane's work on one machine, as estimated.
+    """
+
+    run_id: str
+    lane: int
+    kind: str
+    pool: str
+    name: str
+    work_ms: int
+    memory: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityChanged:
+    """What became of a machine that was bought: `started`, `refused` (none to be had), `joined`, `lost`."""
+
+    run_id: str
+    lane: int
+    name: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Timers may be due. `draw` in [0, 1) decides the jitter of retries that time-outs cause."""
 
@@ -279,5 +306,7 @@ Event = (
     | AttemptReturned
     | InputsLost
     | LogsBatched
+    | CapacityChosen
+    | CapacityChanged
     | TimePassed
 )

@@ -110,6 +110,31 @@ class GatherPoint:
 
 
 @dataclass(slots=True)
+class Machine:
+    """A machine that is bought. Its agent carries its name as a label once it has joined."""
+
+    name: str
+    kind: str  # spot, on-demand
+    pool: str
+    since_ms: int
+    joined: bool = False
+
+
+@dataclass(slots=True)
+class Lane:
+    """One machine at a time, bought for a run: what is held, what is to replace it, and its policy's memory."""
+
+    began_ms: int
+    work_ms: int
+    held: Machine | None = None
+    #: To be started; what is held stays held until it has been.
+    coming: Machine | None = None
+    pool: str = ""  # where it is, or was last
+    decisions: int = 0  # starts that were decided so far: the next machine's name derives from it
+    memory: str = ""  # `MarketPolicy.state()`, in base64
+
+
+@dataclass(slots=True)
 class Run:
     """One activation of a cluster."""
 
@@ -153,6 +178,8 @@ class Run:
     taken_over: int = 0
     #: Blobs that no machine that was there had: when this was first found, and when last.
     missing: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: What is bought for it, by lane.
+    bought: dict[int, Lane] = field(default_factory=dict)
     #: Made in the present step, perhaps with a result to take over; empty between steps.
     newly_made: list[str] = field(default_factory=list)
 

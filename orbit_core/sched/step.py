@@ -24,6 +24,8 @@ from orbit_core.sched.events import (
     AttemptSkipped,
     AttemptStarted,
     AttemptSucceeded,
+    CapacityChanged,
+    CapacityChosen,
     ClusterDeleted,
     ClusterEnabled,
     ClusterSubmitted,
@@ -42,7 +44,7 @@ from orbit_core.sched.events import (
     TermBegan,
     TimePassed,
 )
-from orbit_core.sched.handlers import agents, attempts, blobs, runs, timers
+from orbit_core.sched.handlers import agents, attempts, blobs, capacity, runs, timers
 from orbit_core.sched.state import MeshState
 
 
@@ -64,7 +66,7 @@ def run_of(event: Event) -> str | None:
         return event.key.run_id
     if isinstance(event, RunCreated | RunCancelled | RunPaused | RunResumed | RunForecast | RunBroken):
         return event.run_id
-    if isinstance(event, RunArchived | LogsBatched | ResultsTakenOver):
+    if isinstance(event, RunArchived | LogsBatched | ResultsTakenOver | CapacityChosen | CapacityChanged):
         return event.run_id
     return None
 
@@ -95,5 +97,7 @@ _HANDLERS: dict[type, Callable[[MeshState, Any], list[Command]]] = {
     AttemptFailed: attempts.attempt_failed,
     AttemptReturned: attempts.attempt_returned,
     InputsLost: blobs.inputs_lost,
+    CapacityChosen: capacity.capacity_chosen,
+    CapacityChanged: capacity.capacity_changed,
     TimePassed: timers.time_passed,
 }
