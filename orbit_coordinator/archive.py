@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from orbit_coordinator.views import run_view
 from orbit_core.errors import BlobError, NotFoundError
 from orbit_core.pb.orbit.v1 import runs_pb2
-from orbit_core.sched.state import Run
+from orbit_core.sched.state import Run, WorkDone
 from orbit_core.sched.workflow import Workflow
 from orbit_core.store.api import Delete, Put, Store
 from orbit_core.store.blobs import BlobStore, read_blob
@@ -30,11 +30,12 @@ _RUNS_KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class ArchivedRun:
-    """A summary, and where the whole lies."""
+    """A summary, and where the whole lies. `work`: as `Run.work`; empty in summaries of a time without it."""
 
     view: runs_pb2.Run
     record_sha256: str
     logs_sha256: str
+    work: Mapping[str, WorkDone] = field(default_factory=dict[str, WorkDone])
 
 
 class Archive:
@@ -55,6 +56,7 @@ class Archive:
             "run": MessageToDict(run_view(run, workflow), preserving_proto_field_name=True),
             "record": record.sha256,
             "logs": kept_logs.sha256 if kept_logs else "",
+            "work": {key: [done.total_ms, done.shortest_ms] for key, done in run.work.items()},
         }
         put = Put(self._keys.archived(run.id), json.dumps(summary, separators=(",", ":")).encode())
         result = await self._store.txn(compare=[leadership.guard()], success=[put])
@@ -129,4 +131,5 @@ class Archive:
 
 def _summary(data: bytes) -> ArchivedRun:
     kept = json.loads(data)
-    return ArchivedRun(ParseDict(kept["run"], runs_pb2.Run()), kept["record"], kept["logs"])
+    work = {key: WorkDone(total_ms, shortest_ms) for key, (total_ms, shortest_ms) in kept.get("work", {}).items()}
+    return ArchivedRun(ParseDict(kept["run"], runs_pb2.Run()), kept["record"], kept["logs"], work)

@@ -15,6 +15,7 @@ from orbit_core.errors import InternalError
 from orbit_core.limits import POISON_AGENT_LOSSES
 from orbit_core.plants import planted
 from orbit_core.sched.estimate import Estimates
+from orbit_core.sched.history import History
 from orbit_core.sched.model import (
     ENDED,
     AgentFacts,
@@ -135,6 +136,14 @@ class Lane:
 
 
 @dataclass(slots=True)
+class WorkDone:
+    """What attempts at a step took on one kind of hardware, those included that failed: in all, and the shortest."""
+
+    total_ms: int = 0
+    shortest_ms: int = 0
+
+
+@dataclass(slots=True)
 class Run:
     """One activation of a cluster."""
 
@@ -155,6 +164,8 @@ class Run:
     budget_usd: float | None = None
     cost_usd: float = 0.0
     usage: Usage = NOTHING_USED
+    #: By `<step>|<kind of hardware>`; without attempts that were lost, handed back or stopped.
+    work: dict[str, WorkDone] = field(default_factory=dict)
     attempts: int = 0
     attempts_lost: int = 0
     lineages_succeeded: int = 0
@@ -241,6 +252,7 @@ class MeshState:
     runs: dict[str, Run] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     estimates: Estimates = field(default_factory=Estimates)
+    history: History = field(default_factory=History)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     timers: list[Timer] = field(default_factory=list)
     #: For each run, for each step, the invocations that are ready, oldest first.

@@ -19,6 +19,7 @@ from orbit_core.errors import StoreError
 from orbit_core.ids import content_hash
 from orbit_core.sched.estimate import Estimates
 from orbit_core.sched.events import Event
+from orbit_core.sched.history import History
 from orbit_core.sched.state import Agent, ClusterEntry, Invocation, MeshState, Run
 
 T = TypeVar("T")
@@ -97,17 +98,24 @@ class MeshRecord:
     clusters: dict[str, ClusterEntry]
     agents: dict[str, Agent]
     estimates: Estimates = field(default_factory=Estimates)
+    history: History = field(default_factory=History)
 
 
 def encode_mesh(state: MeshState) -> bytes:
     """Clusters, agents and what was learnt; runs are encoded one by one."""
-    return encode(MeshRecord(state.now_ms, state.clusters, state.agents, state.estimates))
+    return encode(MeshRecord(state.now_ms, state.clusters, state.agents, state.estimates, state.history))
 
 
 def decode_mesh(data: bytes) -> MeshState:
     """A state without runs and workflows."""
     record = decode(MeshRecord, data)
-    return MeshState(now_ms=record.now_ms, clusters=record.clusters, agents=record.agents, estimates=record.estimates)
+    return MeshState(
+        now_ms=record.now_ms,
+        clusters=record.clusters,
+        agents=record.agents,
+        estimates=record.estimates,
+        history=record.history,
+    )
 
 
 def digest(state: MeshState) -> str:

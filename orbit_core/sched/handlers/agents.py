@@ -8,6 +8,7 @@ from orbit_core.sched.commands import AckResult, Command, Dispatch, RunChanged, 
 from orbit_core.sched.events import AgentAttached, AgentChanged, AgentDetached, AgentDraining, AgentLost, TermBegan
 from orbit_core.sched.handlers.ends import fail
 from orbit_core.sched.handlers.under_way import charge, count_life, current, release
+from orbit_core.sched.history import note_gone, note_there
 from orbit_core.sched.model import AgentStatus, AttemptKey, Failure, Status, Usage
 from orbit_core.sched.state import Agent, MeshState
 from orbit_core.sched.transitions import move
@@ -16,6 +17,8 @@ from orbit_core.sched.transitions import move
 def term_began(state: MeshState, event: TermBegan) -> list[Command]:
     """What agents run is waited for anew: by the new leader's clock it may have begun an hour ago, or tomorrow."""
     for agent in state.agents.values():
+        if agent.facts.id not in state.history.agents:  # from a snapshot of a time when nobody kept it
+            note_there(state.history, agent.facts, state.now_ms)
         if agent.status is AgentStatus.ATTACHED:
             agent.status = AgentStatus.DETACHED
         for assigned in agent.assigned.values():
@@ -32,6 +35,7 @@ def agent_attached(state: MeshState, event: AgentAttached) -> list[Command]:
     status = AgentStatus.DRAINING if event.draining else AgentStatus.ATTACHED
     held = {(key.run_id, key.invocation_id, key.attempt) for key in event.held}
     commands: list[Command] = []
+    note_there(state.history, event.agent, state.now_ms)
     if known is None:
         state.agents[agent_id] = Agent(event.agent, status, attached_ms=state.now_ms, counted_ms=state.now_ms)
     else:
@@ -65,6 +69,7 @@ def agent_changed(state: MeshState, event: AgentChanged) -> list[Command]:
     agent = state.agents.get(event.agent.id)
     if agent is not None and agent.facts.session == event.agent.session:
         agent.facts = event.agent
+        note_there(state.history, event.agent, state.now_ms)
     return []
 
 
@@ -95,6 +100,7 @@ def agent_lost(state: MeshState, event: AgentLost) -> list[Command]:
         key = AttemptKey(assigned.run_id, assigned.invocation_id, assigned.attempt)
         commands += _lose(state, event.agent_id, key, announced=event.announced, alone=alone)
     del state.agents[event.agent_id]
+    note_gone(state.history, agent.facts, state.now_ms, (each.facts for each in state.agents.values()))
     return commands
 
 

@@ -16,7 +16,7 @@ from orbit_core.sched.events import (
     Placed,
 )
 from orbit_core.sched.handlers.ends import made_again, retry_or_fail
-from orbit_core.sched.handlers.under_way import charge, count_life, current, key_of, release
+from orbit_core.sched.handlers.under_way import charge, count_life, current, key_of, note_work, release
 from orbit_core.sched.model import Blob, Outputs, Status, Usage
 from orbit_core.sched.state import Assigned, Invocation, MeshState, Run
 from orbit_core.sched.transitions import move
@@ -97,6 +97,8 @@ def _result(
         if current and teaches:
             _learn(state, run, invocation, usage)
         charge(state, run, invocation, usage)
+        if invocation.remaking is None:
+            note_work(state, run, invocation, usage.duration_ms)
         if current or not planted("late-result-keeps-room"):
             release(state, invocation)
     if invocation.remaking is not None:
@@ -133,6 +135,7 @@ def attempt_failed(state: MeshState, event: AttemptFailed) -> list[Command]:
     if run is None or invocation is None:
         return [acknowledgement]
     charge(state, run, invocation, event.usage)
+    note_work(state, run, invocation, event.usage.duration_ms)
     release(state, invocation)
     return [acknowledgement, *retry_or_fail(state, run, invocation, event.failure, event.draw)]
 

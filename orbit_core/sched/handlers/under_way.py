@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orbit_core.sched.estimate import learn_life
+from orbit_core.sched.estimate import hardware_kind, learn_life
 from orbit_core.sched.model import AttemptKey, Usage
 from orbit_core.sched.price import attempt_cost_usd
-from orbit_core.sched.state import Agent, Invocation, MeshState, Run
+from orbit_core.sched.state import Agent, Invocation, MeshState, Run, WorkDone
 from orbit_core.sched.transitions import tell
 
 
@@ -40,6 +40,17 @@ def charge(state: MeshState, run: Run, invocation: Invocation, usage: Usage) -> 
     invocation.cost_usd += cost
     run.usage = _sum(run.usage, usage)
     run.cost_usd += cost
+
+
+def note_work(state: MeshState, run: Run, invocation: Invocation, duration_ms: int) -> None:
+    """The attempt under way did what it had to, in a result or in a failure of its own."""
+    agent = state.agents.get(invocation.agent or "")
+    if agent is None or duration_ms <= 0:
+        return
+    key = f"{invocation.step}|{hardware_kind(agent.facts, state.step_of(run, invocation))}"
+    done = run.work.setdefault(key, WorkDone(shortest_ms=duration_ms))
+    done.total_ms += duration_ms
+    done.shortest_ms = min(done.shortest_ms, duration_ms)
 
 
 def _sum(left: Usage, right: Usage) -> Usage:
