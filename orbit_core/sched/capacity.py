@@ -158,6 +158,8 @@ class Buyer:
     ) -> list[Want]:
         """The lanes that have to be decided on now, most urgent first; `attempts` as the planner takes it."""
         found: list[Want] = []
+        if not offers:
+            return found
         short = shortfalls(state, offers, now_ms, attempts)
         spare = [run for run in state.runs.values() if not run.ended and run.bought and run.id not in short]
         self._short = {run_id: self._short.get(run_id, 0) + 1 for run_id in short}
@@ -213,10 +215,10 @@ class Buyer:
         ]
 
     def _want(self, run: Run, number: int, lane: Lane, need: Shortfall, work_ms: float, now_ms: int) -> Want:
-        held = lane.held
-        pools = tuple(_pool(offer, held) for offer in need.offers)
-        known = held is not None and any(pool.name == held.pool for pool in pools)
-        where = held.pool if held is not None and known else lane.pool
+        pools = tuple(_pool(offer, lane.held) for offer in need.offers)
+        names = [pool.name for pool in pools]
+        held = lane.held if lane.held is not None and lane.held.pool in names else None  # else: sold no more
+        where = held.pool if held is not None else lane.pool
         view = MarketView(
             now_s=now_ms / 1000,
             started_s=lane.began_ms / 1000,
@@ -227,9 +229,7 @@ class Buyer:
             restart_s=need.restart_ms / 1000,
             restart_left_s=self._restart_left_ms(held, need, now_ms) / 1000,
             pools=pools,
-            holding=Holding(
-                _kind(held if known else None), where if any(pool.name == where for pool in pools) else None
-            ),
+            holding=Holding(_kind(held), where if where in names else None),
         )
         return Want(run.id, number, replace(lane), view)
 

@@ -274,6 +274,13 @@ class CapacityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityReleased:
+    """A machine that no run wants is given back. Changes nothing: that it could be written shows who may do it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Timers may be due. `draw` in [0, 1) decides the jitter of retries that time-outs cause."""
 
@@ -308,5 +315,6 @@ Event = (
     | LogsBatched
     | CapacityChosen
     | CapacityChanged
+    | CapacityReleased
     | TimePassed
 )

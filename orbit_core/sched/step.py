@@ -26,6 +26,7 @@ from orbit_core.sched.events import (
     AttemptSucceeded,
     CapacityChanged,
     CapacityChosen,
+    CapacityReleased,
     ClusterDeleted,
     ClusterEnabled,
     ClusterSubmitted,
@@ -99,5 +100,6 @@ _HANDLERS: dict[type, Callable[[MeshState, Any], list[Command]]] = {
     InputsLost: blobs.inputs_lost,
     CapacityChosen: capacity.capacity_chosen,
     CapacityChanged: capacity.capacity_changed,
+    CapacityReleased: capacity.capacity_released,
     TimePassed: timers.time_passed,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orbit_core.sched.commands import Command
-from orbit_core.sched.events import CapacityChanged, CapacityChosen
+from orbit_core.sched.events import CapacityChanged, CapacityChosen, CapacityReleased
 from orbit_core.sched.state import Lane, Machine, MeshState
 
 
@@ -38,4 +38,8 @@ def capacity_changed(state: MeshState, event: CapacityChanged) -> list[Command]:
             held.joined = True
         elif event.what == "lost":
             lane.held = None
+    return []
+
+
+def capacity_released(state: MeshState, event: CapacityReleased) -> list[Command]:
     return []
