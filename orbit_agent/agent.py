@@ -23,6 +23,7 @@ from orbit_agent.models.agent_models import AgentModels, cached, warm
 from orbit_agent.models_for_workers import ServedModels
 from orbit_agent.objects import BlobFiles
 from orbit_agent.outbox import Outbox
+from orbit_agent.sharing import Home, Sharer
 from orbit_agent.workers.api import Call, LogRecord
 from orbit_agent.workers.pool import WorkerPool
 from orbit_core.clock import SystemClock
@@ -33,7 +34,7 @@ from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.keys import Keys
-from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, patiently, push
+from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, push
 from satellites.registry import installed, missing
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,19 @@ class Agent:
         self._models = models
         keys = Keys(config.prefix)
         self._blobs = LocalBlobs(config.data / "blobs")
-        self._fetcher = BlobFetcher(self._blobs, lambda: self._finder.address, patience_s=BLOB_PATIENCE_S)
+        self._home = Home(self._clock)
+        self._finder = LeaderFinder(store, keys)
+        self._fetcher = BlobFetcher(
+            self._blobs, lambda: self._finder.address, patience_s=BLOB_PATIENCE_S, home=self._home.blobs
+        )
+        sharer = Sharer(
+            self._blobs,
+            self._home,
+            leader=self._finder.wait,
+            push=push,
+            patience_s=BLOB_PATIENCE_S,
+            clock=self._clock,
+        )
         self._pool = WorkerPool(
             scratch_root=config.data / "scratch",
             size=config.slots,
@@ -74,10 +87,9 @@ class Agent:
             Outbox(config.data / "outbox"),
             self._clock,
             window=config.slots,
-            execute=Executor(self._pool, self._fetcher, self._blobs, self).run,
+            execute=Executor(self._pool, self._fetcher, self._blobs, sharer).run,
             send=lambda event: self._link.send(event),
         )
-        self._finder = LeaderFinder(store, keys)
         self._link = Link(self._finder, opening=self._opening, on_command=self._command)
         self._advertiser = Advertiser(store, keys, config.id)
         self._advertisement = self._describe(models.providers)
@@ -175,22 +187,12 @@ class Agent:
     def _command(self, command: agents_pb2.AgentCommand) -> None:
         self._attempts.command(command)
         kind = command.WhichOneof("kind")
-        if kind == "drain":
+        if kind == "welcome":
+            self._home.follow(command.welcome)
+        elif kind == "drain":
             self.stop()
         elif kind == "pull_model":
             self._models.pull(command.pull_model)
-
-    async def share(self, blobs: Sequence[common_pb2.BlobRef]) -> None:
-        """Copies blobs to the leader's machine, so that a result outlives this one."""
-        if not blobs:
-            return
-
-        async def copy() -> None:
-            # A file that an object only passes on may never have lain here: the leader finds it where it does.
-            here = [blob for blob in blobs if await self._blobs.stat(blob.sha256) is not None]
-            await push(await self._finder.wait(), self._blobs, here)
-
-        await patiently(copy, BLOB_PATIENCE_S)
 
     # What goes out by itself.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 
 from orbit_coordinator.config import CoordinatorConfig, parse
 from orbit_coordinator.server import Server
 from orbit_core import process
+from orbit_core.errors import InvalidRequestError, PreconditionError
 from orbit_core.obs.logs import log_to_stderr
 from orbit_core.store.etcd import EtcdConfig, EtcdStore
 
@@ -26,10 +28,13 @@ async def _serve(config: CoordinatorConfig) -> None:
 
 
 def main() -> None:
-    config = parse()
-    process.end_with_parent()
-    log_to_stderr(f"coordinator {config.id}")
-    process.run(_serve(config))
+    try:
+        config = parse()
+        process.end_with_parent()
+        log_to_stderr(f"coordinator {config.id}")
+        process.run(_serve(config))
+    except (InvalidRequestError, PreconditionError) as error:  # how it was started, or what it was started beside
+        sys.exit(f"this coordinator cannot start: {error}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orbit_coordinator.capacity_file import CapacityFile, read_capacity
 from orbit_core.limits import LEASE_TTL_S
+from orbit_core.store.blobs.home import BlobHome
 from orbit_core.store.keys import DEFAULT_PREFIX
 
 
@@ -27,6 +29,8 @@ class CoordinatorConfig:
     lease_ttl_s: int
     allow_private_addresses: bool
     http: str | None
+    blobs: BlobHome | None = None
+    capacity: CapacityFile | None = None
 
 
 def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
@@ -48,6 +52,19 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
         help="satellites may send requests to loopback and private addresses",
     )
     parser.add_argument("--http", metavar="HOST:PORT", help="where webhooks are taken; nowhere unless said")
+    parser.add_argument(
+        "--blobs",
+        default=os.environ.get("ORBIT_BLOBS", ""),
+        metavar="s3://BUCKET/PREFIX",
+        help="where the mesh keeps its blobs for good; said once for a mesh. On two machines unless said",
+    )
+    parser.add_argument(
+        "--blobs-endpoint", default=os.environ.get("ORBIT_BLOBS_ENDPOINT", ""), metavar="URL", help="without it, AWS"
+    )
+    parser.add_argument("--blobs-region", default=os.environ.get("ORBIT_BLOBS_REGION", ""), metavar="REGION")
+    parser.add_argument(
+        "--capacity", type=Path, metavar="FILE", help="machines that may be bought for runs (docs/capacity.md)"
+    )
     given = parser.parse_args(arguments)
     return CoordinatorConfig(
         etcd=tuple(filter(None, given.etcd.split(","))),
@@ -60,4 +77,6 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
         lease_ttl_s=given.lease_ttl,
         allow_private_addresses=given.allow_private_addresses,
         http=given.http,
+        blobs=BlobHome(given.blobs, given.blobs_endpoint, given.blobs_region) if given.blobs else None,
+        capacity=read_capacity(given.capacity) if given.capacity else None,
     )

@@ -12,7 +12,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orbit_coordinator.archive import Archive
+from orbit_coordinator.buying import Capacity
 from orbit_coordinator.candidacy import campaign_and_lead, relieve, watch_leader
+from orbit_coordinator.capacity import CommandProvider, Commands
 from orbit_coordinator.config import CoordinatorConfig
 from orbit_coordinator.copies import MeshBlobs, other_machines
 from orbit_coordinator.http_front import HttpFront
@@ -51,7 +53,8 @@ from orbit_core.pb.orbit.v1 import (
 from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.security.vault import Vault, load_master_key
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.blobs import LocalBlobs, S3Blobs
+from orbit_core.store.blobs.home import BlobHome, settle
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.keys import Keys
 from orbit_core.store.listing import Listing
@@ -92,7 +95,7 @@ class Server:
         port = server.add_insecure_port(self._config.listen)
         host = self._config.advertise or self._config.listen.rpartition(":")[0]
         address = host if ":" in host else f"{host}:{port}"
-        access = Access(self._resources(address))
+        access = Access(self._resources(address, await settle(self._store, self._keys, self._config.blobs)))
         self._add_services(server, access)
         await server.start()
         front = HttpFront(partial(deliver, access))
@@ -120,7 +123,7 @@ class Server:
             await listing.withdraw()
             await server.stop(_STOP_GRACE_S)
 
-    def _resources(self, address: str) -> Resources:
+    def _resources(self, address: str, home: tuple[BlobHome, S3Blobs] | None) -> Resources:
         config = self._config
         local = LocalBlobs(config.data / "blobs")
         clock = SystemClock()
@@ -130,6 +133,7 @@ class Server:
             push=push,
             others=lambda: other_machines(self._store, self._keys, address),
             clock=clock,
+            home=home[1] if home else None,
         )
         return Resources(
             coordinator_id=config.id,
@@ -144,7 +148,23 @@ class Server:
             logs=LogStore(config.data / "logs", clock),
             clock=clock,
             allow_private_addresses=config.allow_private_addresses,
+            blob_home=home[0] if home else None,
+            capacity=self._capacity(),
         )
+
+    def _capacity(self) -> Capacity | None:
+        file = self._config.capacity
+        if file is None:
+            return None
+        spec = file.spec
+        commands = Commands(start=spec.start, stop=spec.stop, list=spec.list, prices=spec.prices)
+        provider = CommandProvider(
+            commands,
+            file.folder,
+            timeout_s=spec.timeout / 1000,
+            environment={"ORBIT_ETCD_ENDPOINTS": ",".join(self._config.etcd)},
+        )
+        return Capacity(spec, provider)
 
     def _add_services(self, server: grpc.aio.Server, access: Access) -> None:
         catalog = InstalledCatalog()

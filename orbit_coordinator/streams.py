@@ -33,6 +33,7 @@ from orbit_core.sched.events import (
     Event,
 )
 from orbit_core.sched.model import AgentFacts, AttemptKey, Blob, Failure, Gpu, Outputs, Page, Usage
+from orbit_core.store.blobs.home import BlobHome
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class AgentStreams:
         on_logs: Callable[[Sequence[common_pb2.LogRecord], str], None],
         on_failed: Callable[[AttemptFailed], None],
         on_run: Callable[[CollectLogs | ArchiveRun], None],
+        blob_home: BlobHome | None = None,
     ) -> None:
         self.streams: dict[str, AgentStream] = {}
         self._epoch = epoch
@@ -102,6 +104,7 @@ class AgentStreams:
         self._on_logs = on_logs
         self._on_failed = on_failed
         self._on_run = on_run
+        self._blob_home = blob_home
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What the leader asks.
@@ -174,6 +177,10 @@ class AgentStreams:
 
     def _welcome(self) -> agents_pb2.AgentCommand:
         welcome = agents_pb2.Welcome(epoch=self._epoch, coordinator_id=self._coordinator_id)
+        if (home := self._blob_home) is not None:
+            welcome.blob_home.uri = home.uri
+            welcome.blob_home.endpoint_url = home.endpoint_url
+            welcome.blob_home.region = home.region
         return agents_pb2.AgentCommand(welcome=welcome)
 
     async def _write(self, leader: Leader, stream: AgentStream) -> AsyncIterator[agents_pb2.AttachResponse]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from orbit_coordinator import assignments
 from orbit_coordinator.archive import Archive
-from orbit_coordinator.copies import MeshBlobs
+from orbit_coordinator.buying import Buying, Capacity
+from orbit_coordinator.copies import NOT_ITS_FAULT, MeshBlobs
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.presence import Presence
@@ -47,7 +48,7 @@ from orbit_core.sched.model import AttemptKey, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
-from orbit_core.store.blobs.api import BlobDiskError
+from orbit_core.store.blobs.home import BlobHome
 from orbit_core.store.election import Leadership
 from orbit_core.store.journal import JournalWriter
 from orbit_core.store.keys import Keys
@@ -86,6 +87,10 @@ class Resources:
     #: Draws and batch identifiers come from here; the simulation hands in a seeded one.
     rng: random.Random = field(default_factory=random.SystemRandom)
     snapshot_every_records: int = SNAPSHOT_EVERY_RECORDS
+    #: Where the mesh keeps its blobs for good, as agents are told; None: on two machines.
+    blob_home: BlobHome | None = None
+    #: Where machines may be bought for runs; None: nowhere.
+    capacity: Capacity | None = None
 
 
 class Term:
@@ -111,6 +116,7 @@ class Term:
             on_logs=self._on_logs,
             on_failed=self._log_failure,
             on_run=self._on_run,
+            blob_home=resources.blob_home,
         )
         self._pictures = Pictures()
         self.leader = Leader(
@@ -137,6 +143,7 @@ class Term:
         )
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
         self._space = Space(self.leader, resources.store, resources.keys, leadership, resources.clock)
+        self.buying = Buying(resources.capacity, self.leader, self.streams, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
         self._snapshot_at = sequence + resources.snapshot_every_records
         self._snapshots_written = 0
@@ -174,6 +181,7 @@ class Term:
                 ("cron", self._insist(self._cron.run)),
                 ("uploads", self._insist(self._uploads.run)),
                 ("space", self._insist(self._space.run)),
+                ("capacity", self._insist(self.buying.run)),
                 ("upkeep", self._insist(self._upkeep.run)),
                 ("logs", self.resources.logs.forward(self._forward)),
                 ("lease", self._lost()),
@@ -270,11 +278,11 @@ class Term:
             if self._held_until_s.get(sha256, 0.0) > now_s:
                 continue
             try:
-                await self.resources.blobs.ensure(sha256)
+                await self.resources.blobs.keep(sha256)
             except OrbitError as error:
                 log.warning("an input of %s cannot be had: %s", assignment.key.invocation_id, error)
                 missing.append(sha256)
-                gone = gone and isinstance(error, BlobError) and not isinstance(error, BlobDiskError)
+                gone = gone and isinstance(error, BlobError) and not isinstance(error, NOT_ITS_FAULT)
             else:
                 self._held_until_s[sha256] = now_s + _HELD_FOR_S
         return missing, gone
@@ -291,11 +299,10 @@ class Term:
         self.leader.tell(AttemptFailed(key, agent_id, failure, Usage(), self.leader.draw()))
 
     async def _keep_blobs(self, blobs: Sequence[common_pb2.BlobRef], address: str) -> str | None:
-        for blob in blobs:
-            try:
-                await self.resources.blobs.ensure(blob.sha256, [address])
-            except OrbitError as error:
-                return str(error)
+        try:
+            await self.resources.blobs.keep_result([blob.sha256 for blob in blobs], address)
+        except BlobError as error:
+            return str(error)
         return None
 
     # Logs, archives.

@@ -1,4 +1,5 @@
-"""Sees to it that the blobs of live runs lie here and on one more machine, whoever has died and whoever led before.
+"""Sees to it that the blobs of live runs lie in the home of the mesh's blobs, or, where it has none, here and on one
+more machine, whoever has died and whoever led before.
 
 Results come with a copy here and one on the agent that made them; this is for what happens afterwards: the agent is
 gone, or the leader, and the other copy is the only one. It looks in the background, and puts right what it finds.
@@ -29,7 +30,7 @@ class Upkeep:
         self._state = state
         self._blobs = blobs
         self._clock = clock
-        #: Blobs of live runs, each with the other machine that has it.
+        #: Blobs of live runs, each with who else has it.
         self._secured: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -40,13 +41,13 @@ class Upkeep:
 
     async def look(self) -> None:
         """One round. StoreError where it is not known who is there."""
-        others = frozenset(await self._blobs.others())
+        keepers = frozenset(await self._blobs.keepers())
         safe: dict[str, str] = {}
         for run in list(self._state.runs.values()):
             doubtful: dict[str | None, list[str]] = {}
             for sha256, agent_id in blobs_of(run):
                 held_by = self._secured.get(sha256)
-                if held_by in others:
+                if held_by in keepers:
                     safe[sha256] = held_by
                 else:
                     doubtful.setdefault(agent_id, []).append(sha256)
@@ -64,7 +65,7 @@ class Upkeep:
         try:
             for sha256 in hashes:
                 try:
-                    await self._blobs.ensure(sha256, maker)
+                    await self._blobs.keep(sha256, maker)
                     here.append(sha256)
                 except BlobError as error:
                     log.warning("blob %s of a live run cannot be had: %s", sha256, error)

@@ -65,6 +65,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             journal_sequence=term.leader.sequence if term else 0,
             blob_copies=_copies(access.resources.address, term),
             http_address=access.http_address,
+            blob_home=home.uri if (home := access.resources.blob_home) is not None else "",
         )
 
 

@@ -220,6 +220,7 @@ def mesh(message: agents_pb2.GetMeshResponse) -> types.Mesh:
         journal_sequence=message.journal_sequence,
         blob_copies=message.blob_copies,
         http_address=message.http_address,
+        blob_home=message.blob_home,
     )
 
 

@@ -317,6 +317,8 @@ class Mesh:
     blob_copies: int
     #: Where the coordinator that answered takes webhooks; empty: nowhere.
     http_address: str = ""
+    #: Where the mesh keeps its blobs for good, as in s3://bucket/prefix; empty: on `blob_copies` of its machines.
+    blob_home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ class Keys:
     def coordinators(self) -> KeyRange:
         return self._under("coordinators")
 
+    def blob_home(self) -> bytes:
+        return self._key("blobs", "home")
+
     def journal(self, seq: int) -> bytes:
         return self._key("journal", _digits(seq, SEQ_DIGITS))
 

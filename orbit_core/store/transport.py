@@ -19,7 +19,7 @@ from orbit_core.limits import GRPC_MESSAGE_MAX_BYTES
 from orbit_core.pb.orbit.v1 import blobs_pb2, blobs_pb2_grpc, common_pb2
 from orbit_core.store.blobs import BlobInfo, BlobMissingError, BlobStore, PeerBlobs
 from orbit_core.store.blobs.api import check_name
-from orbit_core.store.blobs.peer import Fetch
+from orbit_core.store.blobs.peer import Fetch, Home, no_home
 
 #: How every gRPC server of Orbit is set up: pings that notice a half-dead connection, and a limit on messages.
 SERVER_OPTIONS: Final[list[tuple[str, Any]]] = [
@@ -134,7 +134,7 @@ async def fetch(
 
 
 class BlobFetcher(Generic[Local]):
-    """Has blobs here, from wherever they are: this machine, the holders that were named, the leader.
+    """Has blobs here, from wherever they are: this machine, the mesh's home for blobs, the named holders, the leader.
 
     `patience_s`: how long a blob that cannot be had is asked for again, so that a change of leader is a pause.
     """
@@ -146,6 +146,7 @@ class BlobFetcher(Generic[Local]):
         *,
         patience_s: float = 0.0,
         fetch: Fetch = fetch,
+        home: Home = no_home,
         clock: Clock | None = None,
     ) -> None:
         self.local = local
@@ -153,7 +154,7 @@ class BlobFetcher(Generic[Local]):
         self._leader = leader
         self._patience_s = patience_s
         self._hints: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._peers = PeerBlobs(local, fetch, self._locate)
+        self._peers = PeerBlobs(local, fetch, self._locate, home)
 
     async def ensure(self, sha256: str, holders: Sequence[str]) -> BlobInfo:
         """The blob is here when this returns. BlobError where nobody has it."""

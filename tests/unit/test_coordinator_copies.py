@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import pytest
 
-from orbit_coordinator.copies import MeshBlobs, other_machines
+from orbit_coordinator.copies import RESULT_PATIENCE_S, MeshBlobs, other_machines
 from orbit_coordinator.upkeep import Upkeep
 from orbit_core.clock import SystemClock
 from orbit_core.errors import BlobError
@@ -17,7 +17,7 @@ from orbit_core.sched.events import AgentAttached, AgentLost, AttemptSucceeded, 
 from orbit_core.sched.model import AttemptKey, Blob, ObjectAddress, Outputs, Page, TriggerFacts, Usage
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import step
-from orbit_core.store.blobs import BlobStore, MemoryBlobs, read_blob
+from orbit_core.store.blobs import BlobInfo, BlobStore, BlobUnreachableError, MemoryBlobs, read_blob
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
 from tests.property.sched_worlds import agent, chain
@@ -170,3 +170,108 @@ async def test_one_blob_that_is_lost_leaves_the_others_safe() -> None:
     del machines.disks["b:1"].contents[content_hash(FILE)]
     await Upkeep(state, machines.blobs, machines.clock).look()
     assert content_hash(PAGE) in machines.local.contents and content_hash(FILE) not in machines.local.contents
+
+
+async def test_what_a_result_passes_on_is_asked_for_again_while_its_machine_cannot_be_reached() -> None:
+    machines = Machines("b:1")
+    wanted = content_hash(FILE)
+
+    async def sleep(seconds: float) -> None:
+        machines.clock.now_s += seconds
+        if machines.clock.now_s >= 5:
+            machines.disks["b:1"].contents[wanted] = FILE
+
+    machines.clock.sleep = sleep
+    await machines.blobs.keep_result([wanted], "b:1")
+    assert wanted in machines.local.contents
+
+
+async def test_a_result_whose_blob_nobody_gives_is_refused_after_a_while() -> None:
+    machines = Machines("b:1")
+    with pytest.raises(BlobError, match="b:1"):
+        await machines.blobs.keep_result([content_hash(FILE)], "b:1")
+    assert machines.clock.now_s >= RESULT_PATIENCE_S
+
+
+# With a home for blobs.
+
+
+class FlakyHome(MemoryBlobs):
+    """Unreachable for the first calls."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.failures = failures
+
+    async def stat(self, sha256: str) -> BlobInfo | None:
+        if self.failures:
+            self.failures -= 1
+            raise BlobUnreachableError("S3 does not answer")
+        return await super().stat(sha256)
+
+
+def with_home(machines: Machines, home: BlobStore) -> MeshBlobs:
+    return MeshBlobs(
+        machines.local,
+        fetch=machines.fetch,
+        push=machines.push,
+        others=machines.others,
+        clock=machines.clock,
+        home=home,
+    )
+
+
+async def test_where_there_is_a_home_it_is_the_second_copy() -> None:
+    machines, home = Machines("b:1"), FlakyHome(failures=3)
+    info = await with_home(machines, home).put(b"payload")
+    assert home.contents == {info.sha256: b"payload"} and machines.pushes == []
+
+
+async def test_what_the_home_does_not_take_does_not_count() -> None:
+    machines, home = Machines("b:1"), FlakyHome(failures=10_000)
+    with pytest.raises(BlobUnreachableError):
+        await with_home(machines, home).put(b"payload")
+    assert machines.clock.now_s >= 10
+
+
+async def test_what_only_the_home_has_is_read_from_there() -> None:
+    machines, home = Machines("b:1"), MemoryBlobs()
+    info = await home.put(b"payload")
+    assert await read_blob(with_home(machines, home), info.sha256) == b"payload"
+
+
+async def test_a_home_that_does_not_answer_is_no_sign_that_a_blob_is_lost() -> None:
+    class Mute(MemoryBlobs):
+        async def open(self, sha256: str) -> AsyncGenerator[bytes, None]:
+            raise BlobUnreachableError("S3 does not answer")
+            yield b""
+
+    machines = Machines("b:1")
+    with pytest.raises(BlobUnreachableError):
+        await with_home(machines, Mute()).ensure(content_hash(b"payload"))
+
+
+async def test_a_result_waits_for_the_home_however_long() -> None:
+    machines, home = Machines("b:1"), FlakyHome(failures=500)
+    info = await machines.disks["b:1"].put(FILE)
+    await with_home(machines, home).keep_result([info.sha256], "b:1")
+    assert home.contents == {info.sha256: FILE} and machines.clock.now_s > 100
+
+
+async def test_what_an_agent_put_into_the_home_is_not_fetched() -> None:
+    machines, home = Machines("b:1"), MemoryBlobs()
+    info = await home.put(FILE)
+    await with_home(machines, home).keep_result([info.sha256], "b:1")
+    assert machines.local.contents == {}
+
+
+async def test_upkeep_brings_home_what_a_mesh_had_before_it_got_one() -> None:
+    machines, home = Machines("b:1", "c:1"), MemoryBlobs()
+    state = await a_run_on(machines, "b")
+    upkeep = Upkeep(state, with_home(machines, home), machines.clock)
+    await upkeep.look()
+    assert set(home.contents) == {content_hash(each) for each in (PAGE, FILE, PAYLOAD)}
+    del machines.disks["b:1"]
+    home.contents.clear()
+    await upkeep.look()
+    assert home.contents == {}, "what is known to be safe is not looked at again"

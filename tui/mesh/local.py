@@ -22,6 +22,7 @@ import psutil
 from orbit_core.client import OrbitClient, Patience
 from orbit_core.errors import ConflictError, MeshUnreachableError, OrbitError
 from orbit_core.security.vault import load_master_key
+from orbit_core.store.blobs.home import BlobHome
 from orbit_core.store.embedded import EmbeddedEtcd
 from tui.mesh.child import Child, ChildEnded
 
@@ -49,6 +50,7 @@ class LocalMesh:
     `data`: where everything is kept; None: a temporary directory that goes with the mesh. `etcd`: endpoints of one
     that runs already; none: a private one is started. `on_end` hears of children that die by themselves.
     `http_port`: where the first coordinator takes webhooks, the others behind it; 0: any free ports; None: nowhere.
+    `blobs`: where it keeps its blobs for good; None: on its machines.
     `drain_s`: how long an agent may finish what it runs when the mesh is stopped.
     Enter it on a thread that lives as long as the mesh: children end with the thread that started them.
     """
@@ -65,6 +67,7 @@ class LocalMesh:
         http_port: int | None = None,
         allow_private_addresses: bool = False,
         models: Path | None = None,
+        blobs: BlobHome | None = None,
         drain_s: float = 2.0,
         environment: Mapping[str, str] | None = None,
         on_end: Callable[[ChildEnded], None] = lambda ended: None,
@@ -79,6 +82,7 @@ class LocalMesh:
         self._http_port = http_port
         self._allow_private_addresses = allow_private_addresses
         self._models = models
+        self._blobs = blobs
         self._drain_s = drain_s
         self.environment = {**(os.environ if environment is None else environment)}
         self._on_end = on_end
@@ -232,6 +236,9 @@ class LocalMesh:
             arguments += ["--http", f"{self._listen_host}:{self._http_port + index if self._http_port else 0}"]
         if self._allow_private_addresses:
             arguments.append("--allow-private-addresses")
+        if self._blobs is not None:
+            arguments += ["--blobs", self._blobs.uri, "--blobs-endpoint", self._blobs.endpoint_url]
+            arguments += ["--blobs-region", self._blobs.region]
         return self._child("orbit_coordinator", f"coordinator-{index}", arguments)
 
     def _agent(self, index: int, plan: AgentPlan) -> Child:

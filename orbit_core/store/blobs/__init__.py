@@ -10,6 +10,7 @@ from orbit_core.store.blobs.api import (
     BlobMissingError,
     BlobSource,
     BlobStore,
+    BlobUnreachableError,
     read_blob,
 )
 from orbit_core.store.blobs.local import LocalBlobs
@@ -23,6 +24,7 @@ __all__ = [
     "BlobMissingError",
     "BlobSource",
     "BlobStore",
+    "BlobUnreachableError",
     "LocalBlobs",
     "MemoryBlobs",
     "PeerBlobs",

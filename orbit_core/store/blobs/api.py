@@ -32,6 +32,12 @@ class BlobDiskError(BlobError):
     code = "blob-disk"
 
 
+class BlobUnreachableError(BlobError):
+    """What keeps blobs does not answer, or refuses: that says nothing about whether a blob is there."""
+
+    code = "blob-unreachable"
+
+
 class BlobDamagedError(BlobError):
     """A blob's bytes are not what its name says."""
 
@@ -84,8 +90,12 @@ async def read_blob(store: BlobStore, sha256: str, *, max_bytes: int = OBJECT_MA
     return b"".join(parts)
 
 
+def is_name(text: str) -> bool:
+    return _SHA256.fullmatch(text) is not None
+
+
 def check_name(sha256: str) -> str:
-    if not _SHA256.fullmatch(sha256):
+    if not is_name(sha256):
         raise InvalidRequestError(
             f"{sha256[:80]!r} is not the name of a blob", remedy="use a SHA-256 in lower-case hex"
         )

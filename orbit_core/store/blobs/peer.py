@@ -1,4 +1,5 @@
-"""Blobs that other machines hold: kept here, and fetched from there when they are missing or damaged here.
+"""Blobs that lie elsewhere: kept here, and fetched when they are missing or damaged here, from the mesh's home for
+blobs where it has one, and from other machines.
 
 How a blob travels, and who has it, is handed in; every byte that comes is verified before anybody sees it.
 """
@@ -19,6 +20,7 @@ from orbit_core.store.blobs.api import (
     BlobMissingError,
     BlobSource,
     BlobStore,
+    BlobUnreachableError,
     check_name,
 )
 
@@ -28,15 +30,22 @@ logger = logging.getLogger(__name__)
 Fetch: TypeAlias = Callable[[str, str], AsyncIterator[bytes]]
 #: The addresses that may have a blob, best first.
 Locate: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
+#: Where the mesh keeps its blobs for good, if it has such a place and it can be used just now.
+Home: TypeAlias = Callable[[], Awaitable[BlobStore | None]]
+
+
+async def no_home() -> None:
+    return None
 
 
 class PeerBlobs(BlobStore):
     """`local`, with the rest of the mesh behind it. `put`, `stat`, `delete` and `list` are about this machine only."""
 
-    def __init__(self, local: BlobStore, fetch: Fetch, locate: Locate) -> None:
+    def __init__(self, local: BlobStore, fetch: Fetch, locate: Locate, home: Home = no_home) -> None:
         self._local = local
         self._fetch = fetch
         self._locate = locate
+        self._home = home
         self._fetching: dict[str, asyncio.Lock] = {}
 
     async def put(self, source: BlobSource, *, expected_sha256: str | None = None) -> BlobInfo:
@@ -59,7 +68,7 @@ class PeerBlobs(BlobStore):
         lock = self._fetching.setdefault(sha256, asyncio.Lock())
         try:
             async with lock:  # many ask for the same blob at once; it travels once
-                return await self._local.stat(sha256) or await self._from_peers(sha256)
+                return await self._local.stat(sha256) or await self._from_elsewhere(sha256)
         finally:
             if not lock.locked():
                 self._fetching.pop(sha256, None)
@@ -74,19 +83,34 @@ class PeerBlobs(BlobStore):
         async for info in self._local.list():
             yield info
 
-    async def _from_peers(self, sha256: str) -> BlobInfo:
+    async def _from_elsewhere(self, sha256: str) -> BlobInfo:
         failures: list[str] = []
-        answered = True
-        for address in await self._locate(sha256):
-            try:
-                return await self._local.put(self._fetch(address, sha256), expected_sha256=sha256)
-            except BlobDiskError:
-                raise
-            except (OrbitError, OSError) as error:
-                logger.warning("blob %s could not be had from %s: %s", sha256, address, error)
-                failures.append(f"{address}: {error}")
-                answered = answered and isinstance(error, BlobMissingError)
+        kind: type[BlobError] = BlobMissingError
+        async with aclosing(self._sources(sha256)) as sources:
+            async for where, chunks in sources:
+                try:
+                    return await self._local.put(chunks, expected_sha256=sha256)
+                except BlobDiskError:
+                    raise
+                except (OrbitError, OSError) as error:
+                    logger.warning("blob %s could not be had from %s: %s", sha256, where, error)
+                    failures.append(f"{where}: {error}")
+                    kind = _worse(kind, error)
         if not failures:
             raise BlobMissingError(f"blob {sha256} is not here, and no other machine is known to have it")
-        kind = BlobMissingError if answered else BlobError
         raise kind(f"blob {sha256} could not be had from any machine: {'; '.join(failures)}")
+
+    async def _sources(self, sha256: str) -> AsyncGenerator[tuple[str, AsyncIterator[bytes]], None]:
+        """Where the blob may be, best first; who comes later is looked for only when it is wanted."""
+        home = await self._home()
+        if home is not None:
+            yield "the home of the mesh's blobs", home.open(sha256)
+        for address in await self._locate(sha256):
+            yield address, self._fetch(address, sha256)
+
+
+def _worse(kind: type[BlobError], error: Exception) -> type[BlobError]:
+    """What several failures are together: that a blob is missing is only said where all have said so."""
+    if isinstance(error, BlobUnreachableError):
+        return BlobUnreachableError
+    return kind if kind is BlobUnreachableError or isinstance(error, BlobMissingError) else BlobError

@@ -12,13 +12,24 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-from orbit_core.errors import BlobError
 from orbit_core.limits import BLOB_CHUNK_BYTES, MIB
-from orbit_core.store.blobs.api import BlobInfo, BlobSource, BlobStore, Digest, check_name, chunks_of, missing
+from orbit_core.store.blobs.api import (
+    BlobInfo,
+    BlobSource,
+    BlobStore,
+    BlobUnreachableError,
+    Digest,
+    check_name,
+    chunks_of,
+    is_name,
+    missing,
+)
 
 #: From here on an object is sent in parts, of this size.
 _PART_BYTES: Final = 16 * MIB
 _SPOOL_IN_MEMORY_BYTES: Final = 4 * MIB
+#: Written and removed again to see whether objects are taken.
+_PROBE: Final = "probe"
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 T = TypeVar("T")
@@ -83,12 +94,19 @@ class S3Blobs(BlobStore):
         await self._call("delete", sha256, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
         return True
 
+    async def check(self) -> None:
+        """The bucket is there and takes objects, when this returns. BlobUnreachableError."""
+        where = {"Bucket": self._bucket, "Key": self._prefix + _PROBE}
+        await self._call("store", _PROBE, lambda: self._client.put_object(**where, Body=b""), absent_is_error=True)
+        await self._call("delete", _PROBE, lambda: self._client.delete_object(**where))
+
     async def list(self) -> AsyncIterator[BlobInfo]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
         iterator = iter(pages)
         while (page := await self._call("list", self._prefix, lambda: next(iterator, None))) is not None:
             for found in page.get("Contents", ()):
-                yield BlobInfo(found["Key"].removeprefix(self._prefix), found["Size"])
+                if is_name(name := found["Key"].removeprefix(self._prefix)):
+                    yield BlobInfo(name, found["Size"])
 
     async def _upload(self, file: IO[bytes], sha256: str) -> None:
         key = self._key(sha256)
@@ -101,6 +119,7 @@ class S3Blobs(BlobStore):
 
     async def _call(self, what: str, sha256: str, call: Callable[[], T], *, absent_is_error: bool = False) -> T | None:
         """`call` in a thread; `None` where S3 says that there is no such object."""
+        from boto3.exceptions import Boto3Error  # pyright: ignore[reportMissingTypeStubs]
         from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 
         try:
@@ -111,11 +130,11 @@ class S3Blobs(BlobStore):
             if code in _ABSENT and not absent_is_error:
                 return None
             raise self._refused(what, sha256, error) from error
-        except (BotoCoreError, OSError) as error:
+        except (Boto3Error, BotoCoreError, OSError) as error:
             raise self._refused(what, sha256, error) from error
 
-    def _refused(self, what: str, sha256: str, error: Exception) -> BlobError:
-        return BlobError(
+    def _refused(self, what: str, sha256: str, error: Exception) -> BlobUnreachableError:
+        return BlobUnreachableError(
             f"S3 did not {what} blob {sha256} in bucket {self._bucket}: {error}",
             remedy="check the endpoint, the credentials and the rights on that bucket",
         )

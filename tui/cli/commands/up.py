@@ -17,6 +17,7 @@ from rich.text import Text
 from orbit_core.client import context_file, orbit_home
 from orbit_core.errors import FieldViolation, InvalidRequestError, PreconditionError, StoreError
 from orbit_core.limits import GIB, MIB
+from orbit_core.store.blobs.home import BlobHome, open_home
 from orbit_core.store.embedded import configured_endpoints
 from tui.cli.session import Session
 from tui.cli.words import money, plural
@@ -46,6 +47,11 @@ _LOOK_EVERY_S = 1.0
 @click.option("--http", type=click.IntRange(1, 65_535), metavar="PORT", help="Take webhooks there.  [nowhere]")
 @click.option("--context", default="local", show_default=True, help="The name under which other commands find it.")
 @click.option("--allow-private-addresses", is_flag=True, help="Satellites may call loopback and private addresses.")
+@click.option(
+    "--blobs", envvar="ORBIT_BLOBS", metavar="s3://BUCKET/PREFIX", help="Keep blobs there.  [on this machine]"
+)
+@click.option("--blobs-endpoint", envvar="ORBIT_BLOBS_ENDPOINT", default="", metavar="URL", help="Of its S3.  [AWS]")
+@click.option("--blobs-region", envvar="ORBIT_BLOBS_REGION", default="", metavar="REGION")
 def up(
     agents: int,
     coordinators: int,
@@ -59,6 +65,9 @@ def up(
     http: int | None,
     context: str,
     allow_private_addresses: bool,
+    blobs: str | None,
+    blobs_endpoint: str,
+    blobs_region: str,
 ) -> None:
     """Keep a mesh on this machine running in the foreground.
 
@@ -82,6 +91,7 @@ def up(
         AgentPlan(price_usd_per_hour=price, price_kind=price_kind, cpus=cpus, memory=memory, slots=slots)
         for price in itertools.islice(itertools.cycle(prices), agents)
     ]
+    home = BlobHome(blobs, blobs_endpoint, blobs_region) if blobs else None
     mesh = LocalMesh(
         plans,
         coordinators=coordinators,
@@ -91,10 +101,11 @@ def up(
         listen_port=port,
         http_port=http,
         allow_private_addresses=allow_private_addresses,
+        blobs=home,
         on_end=lambda ended: _tell_end(session, ended),
     )
     webhooks = [f"http://{host}:{http + index}" for index in range(coordinators)] if http else []
-    asyncio.run(until_signalled(_keep(session, mesh, context, webhooks)))
+    asyncio.run(until_signalled(_keep(session, mesh, context, webhooks, home)))
 
 
 def _share_of_cores(agents: int) -> float:
@@ -107,8 +118,12 @@ def _share_of_memory(agents: int) -> str:
     return f"{max(2 * GIB, psutil.virtual_memory().total // max(1, agents)) // MIB}MiB"
 
 
-async def _keep(session: Session, mesh: LocalMesh, context: str, webhooks: Sequence[str]) -> None:
+async def _keep(
+    session: Session, mesh: LocalMesh, context: str, webhooks: Sequence[str], home: BlobHome | None
+) -> None:
     try:
+        if home is not None:
+            await open_home(home)  # a bucket that cannot be had is said here, and not by a child's log
         with session.err.status(f"starting etcd, {plural(len(mesh.plans), 'agent')} …"):
             await mesh.start()
         with context_file(orbit_home(), mesh.addresses, context) as file:
