@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from orbit_coordinator.capacity import CapacityError, CapacityProvider, Price
 from orbit_coordinator.capacity_file import CapacitySpec, offer_of
@@ -27,18 +28,24 @@ log = logging.getLogger(__name__)
 _PRICES_EVERY_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a coordinator may buy, and who sells it."""
+
+    spec: CapacitySpec
+    provider: CapacityProvider
+
+
 class Buying:
     """One for a term."""
 
-    def __init__(
-        self, spec: CapacitySpec, provider: CapacityProvider, leader: Leader, streams: AgentStreams, clock: Clock
-    ) -> None:
-        self._spec = spec
-        self._provider = provider
+    def __init__(self, capacity: Capacity, leader: Leader, streams: AgentStreams, clock: Clock) -> None:
+        self._spec = capacity.spec
+        self._provider = capacity.provider
         self._leader = leader
         self._streams = streams
         self._clock = clock
-        self._buyer = Buyer(spec.terms)
+        self._buyer = Buyer(capacity.spec.terms)
         self._prices: Mapping[str, Price] = {}
         self._prices_at_s: float | None = None
         #: Pools that had none, or took one away, and until when they count as empty.

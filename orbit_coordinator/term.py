@@ -143,7 +143,9 @@ class Term:
         )
         self._cron = CronClock(self.leader, resources.specs, resources.blobs, resources.clock)
         self._space = Space(self.leader, resources.store, resources.keys, leadership, resources.clock)
-        self.buying = Buying(resources.capacity, self.leader, self.streams, resources.clock)
+        self.buying: Buying | None = None
+        if resources.capacity is not None:
+            self.buying = Buying(resources.capacity, self.leader, self.streams, resources.clock)
         self._snapshots = SnapshotWriter(resources.store, resources.keys, leadership)
         self._snapshot_at = sequence + resources.snapshot_every_records
         self._snapshots_written = 0
@@ -181,7 +183,7 @@ class Term:
                 ("cron", self._insist(self._cron.run)),
                 ("uploads", self._insist(self._uploads.run)),
                 ("space", self._insist(self._space.run)),
-                ("capacity", self._insist(self.buying.run)),
+                *([("capacity", self._insist(self.buying.run))] if self.buying is not None else []),
                 ("upkeep", self._insist(self._upkeep.run)),
                 ("logs", self.resources.logs.forward(self._forward)),
                 ("lease", self._lost()),

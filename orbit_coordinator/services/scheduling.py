@@ -24,6 +24,8 @@ from orbit_core.spec.diagnostics import invalid_spec
 from orbit_core.spec.loader import load
 from orbit_core.spec.models import SatelliteRef
 
+#: Stands where a step's name does, in front of what is said of steps.
+_BOUGHT = "(bought capacity)"
 #: Quotes that are worked out at the same time: they compete with the leader for the interpreter.
 _ANSWERS_AT_ONCE = 1
 
@@ -70,10 +72,14 @@ class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
             raise NotFoundError(f"no run {request.run_id} goes on", remedy="`orbit status` tells how a run ended")
         found = explain(term.state, run, term.leader.plan, term.leader.now_ms(), request.invocation_id)
         satellites = {step.identifier: step.satellite for step in term.state.workflow(run).steps}
+        bought = []
+        if term.buying is not None and not request.invocation_id:
+            bought = [pb.Explanation(step=_BOUGHT, reason=term.buying.note(run))]
         return pb.ExplainResponse(
             run_id=run.id,
             expected_late=run.expected_late,
-            explanations=[
+            explanations=bought
+            + [
                 pb.Explanation(
                     step=each.step,
                     invocation_id=each.invocation_id,

@@ -50,7 +50,7 @@ class LocalMesh:
     `data`: where everything is kept; None: a temporary directory that goes with the mesh. `etcd`: endpoints of one
     that runs already; none: a private one is started. `on_end` hears of children that die by themselves.
     `http_port`: where the first coordinator takes webhooks, the others behind it; 0: any free ports; None: nowhere.
-    `blobs`: where it keeps its blobs for good; None: on its machines.
+    `blobs`: where it keeps its blobs for good; None: on its machines. `capacity`: a file of machines to buy.
     `drain_s`: how long an agent may finish what it runs when the mesh is stopped.
     Enter it on a thread that lives as long as the mesh: children end with the thread that started them.
     """
@@ -68,6 +68,7 @@ class LocalMesh:
         allow_private_addresses: bool = False,
         models: Path | None = None,
         blobs: BlobHome | None = None,
+        capacity: Path | None = None,
         drain_s: float = 2.0,
         environment: Mapping[str, str] | None = None,
         on_end: Callable[[ChildEnded], None] = lambda ended: None,
@@ -83,6 +84,7 @@ class LocalMesh:
         self._allow_private_addresses = allow_private_addresses
         self._models = models
         self._blobs = blobs
+        self._capacity = capacity
         self._drain_s = drain_s
         self.environment = {**(os.environ if environment is None else environment)}
         self._on_end = on_end
@@ -236,6 +238,8 @@ class LocalMesh:
             arguments += ["--http", f"{self._listen_host}:{self._http_port + index if self._http_port else 0}"]
         if self._allow_private_addresses:
             arguments.append("--allow-private-addresses")
+        if self._capacity is not None:
+            arguments += ["--capacity", str(self._capacity)]
         if self._blobs is not None:
             arguments += ["--blobs", self._blobs.uri, "--blobs-endpoint", self._blobs.endpoint_url]
             arguments += ["--blobs-region", self._blobs.region]

@@ -48,6 +48,9 @@ _LOOK_EVERY_S = 1.0
 @click.option("--context", default="local", show_default=True, help="The name under which other commands find it.")
 @click.option("--allow-private-addresses", is_flag=True, help="Satellites may call loopback and private addresses.")
 @click.option(
+    "--capacity", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Machines that may be bought."
+)
+@click.option(
     "--blobs", envvar="ORBIT_BLOBS", metavar="s3://BUCKET/PREFIX", help="Keep blobs there.  [on this machine]"
 )
 @click.option("--blobs-endpoint", envvar="ORBIT_BLOBS_ENDPOINT", default="", metavar="URL", help="Of its S3.  [AWS]")
@@ -65,6 +68,7 @@ def up(
     http: int | None,
     context: str,
     allow_private_addresses: bool,
+    capacity: Path | None,
     blobs: str | None,
     blobs_endpoint: str,
     blobs_region: str,
@@ -102,6 +106,7 @@ def up(
         http_port=http,
         allow_private_addresses=allow_private_addresses,
         blobs=home,
+        capacity=capacity,
         on_end=lambda ended: _tell_end(session, ended),
     )
     webhooks = [f"http://{host}:{http + index}" for index in range(coordinators)] if http else []
