@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orbit_coordinator.capacity import CapacityError, CapacityProvider, Price
-from orbit_coordinator.capacity_file import CapacitySpec, offer_of
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.streams import AgentStreams
 from orbit_core.clock import Clock
 from orbit_core.errors import FencedError, NotLeaderError
-from orbit_core.sched.capacity import Buyer, Offer, agents_of_machines, machines, settle
+from orbit_core.sched.capacity import Buyer, Offer, Terms, agents_of_machines, machines, settle
 from orbit_core.sched.events import CapacityChanged, CapacityReleased
-from orbit_core.sched.model import AgentStatus
+from orbit_core.sched.model import AgentFacts, AgentStatus, Gpu
 from orbit_core.sched.state import Machine, Run
+from orbit_core.spec.capacity_file import CapacitySpec, PoolSpec
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Buying:
         self._leader = leader
         self._streams = streams
         self._clock = clock
-        self._buyer = Buyer(capacity.spec.terms)
+        self._buyer = Buyer(Terms(mesh=self._spec.name, tick_ms=self._spec.tick, most=self._spec.most))
         self._prices: Mapping[str, Price] = {}
         self._prices_at_s: float | None = None
         #: Pools that had none, or took one away, and until when they count as empty.
@@ -155,7 +155,7 @@ class Buying:
         for pool in self._spec.pools:
             price = self._prices.get(pool.name, Price(pool.on_demand, pool.spot))
             empty = price.available is False or self._empty_until_s.get(pool.name, 0.0) > now_s
-            found.append(offer_of(pool, spot=price.spot, on_demand=price.on_demand, available=not empty))
+            found.append(_offer(pool, price, available=not empty))
         return found
 
     def _had_none(self, pool: str) -> None:
@@ -183,3 +183,27 @@ class Buying:
                 log.info("%s is stopped", name)
             except CapacityError as error:
                 log.warning("%s could not be stopped, and costs money until it is: %s", name, error)
+
+
+def _offer(pool: PoolSpec, price: Price, *, available: bool) -> Offer:
+    """The pool at these prices. One without spot is as dear as on-demand there, and never available."""
+    instance = pool.instance
+    facts = AgentFacts(
+        id="",
+        session="",
+        address="",
+        cpu_milli=round(1000 * instance.cpus),
+        memory_bytes=instance.memory,
+        gpus=(Gpu(instance.gpu_model, instance.gpu_memory or 0),) * instance.gpus,
+        labels=(("hardware", instance.hardware),) if instance.hardware else (),
+        satellites=instance.satellites,
+    )
+    return Offer(
+        name=pool.name,
+        facts=facts,
+        slots=instance.slots,
+        restart_ms=pool.restart,
+        spot_usd_per_hour=price.on_demand if price.spot is None else price.spot,
+        on_demand_usd_per_hour=price.on_demand,
+        available=available and price.spot is not None,
+    )

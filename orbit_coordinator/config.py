@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orbit_coordinator.capacity_file import CapacityFile, read_capacity
 from orbit_core.limits import LEASE_TTL_S
+from orbit_core.spec.capacity_file import CapacityFile, read_capacity
 from orbit_core.store.blobs.home import BlobHome
 from orbit_core.store.keys import DEFAULT_PREFIX
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from orbit_core.client import context_file, orbit_home
 from orbit_core.errors import FieldViolation, InvalidRequestError, PreconditionError, StoreError
 from orbit_core.limits import GIB, MIB
+from orbit_core.spec.capacity_file import read_capacity
 from orbit_core.store.blobs.home import BlobHome, open_home
 from orbit_core.store.embedded import configured_endpoints
 from tui.cli.session import Session
@@ -83,6 +84,8 @@ def up(
     host, port = _host_and_port(listen)
     if not _is_loopback(host):
         _warn_of_the_open(session.err, host)
+    if capacity is not None:
+        read_capacity(capacity)  # what is wrong with it is said here, and not by a child's log
     etcd = configured_endpoints()
     if etcd and data is None:
         raise PreconditionError(
