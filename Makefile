@@ -57,6 +57,7 @@ bench: setup
 docs: setup
 	$(BIN)/python -m tools.cli_page
 	$(BIN)/python -m orbit_core.spec.reference_page > docs/format/reference.md
+	$(BIN)/python -m satellites.reference_page > docs/format/satellites.md
 
 SEEDS ?= 0:2000
 MINUTES ?= 3

@@ -33,6 +33,7 @@ class ServedModels:
             max_new_tokens=call.max_new_tokens,
             sampling=Sampling(call.temperature, call.top_p, call.top_k, call.seed),
             json_schema=call.json_schema,
+            verbatim=tuple(call.verbatim),
             stop=tuple(call.stop),
             context_overflow=call.context_overflow,
         )

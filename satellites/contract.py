@@ -135,7 +135,10 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GenerateCall:
-    """One question to a language model. `json_schema` holds the answer to a schema while decoding."""
+    """One question to a language model. `json_schema` holds the answer to a schema while decoding.
+
+    `verbatim`: texts among its properties that are taken word for word from what the user says.
+    """
 
     model: str
     messages: Sequence[Mapping[str, str]]
@@ -145,6 +148,7 @@ class GenerateCall:
     top_k: int = 0
     seed: int | None = None
     json_schema: Mapping[str, Any] | None = None
+    verbatim: Sequence[str] = ()
     stop: Sequence[str] = ()
     context_overflow: Literal["error", "truncate"] = "error"
 

@@ -44,8 +44,9 @@ class GenerateRequest:
 
     Exactly one of `messages` (through the model's chat template; special tokens in their text are neutralised)
     and `prompt` (raw, special tokens are meant) is set. `max_new_tokens` counts output tokens. `json_schema`
-    holds the output to a JSON Schema while decoding, properties in the schema's order. `stop` ends the output
-    before the first of these strings. `context_overflow` says what happens to a prompt that leaves no room for
+    holds the output to a JSON Schema while decoding, properties in the schema's order. `verbatim` names texts among
+    those properties that must be runs of words of what the user says (`orbit_core.spec.verbatim`). `stop` ends the
+    output before the first of these strings. `context_overflow` says what happens to a prompt that leaves no room for
     `max_new_tokens`: an error, or the loss of its middle (the first fifth and the end are kept).
     """
 
@@ -56,8 +57,14 @@ class GenerateRequest:
     max_new_tokens: int = 256
     sampling: Sampling = field(default_factory=Sampling)
     json_schema: Mapping[str, Any] | None = None
+    verbatim: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     context_overflow: Overflow = "error"
+
+    def quotable(self) -> str:
+        """What answers may quote: what the user says."""
+        asked = [message.content for message in self.messages or () if message.role == "user"]
+        return "\n\n".join([*asked, self.prompt or ""])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from orbit_agent.inference.errors import (
 )
 from orbit_agent.inference.folder import DecoderFolder
 from orbit_agent.inference.generation import check_request
-from orbit_agent.inference.guidance import check_schema
+from orbit_agent.inference.guidance import check_grammar, check_schema, quoting
 from orbit_agent.inference.providers import CPU, CUDA
 from orbit_agent.inference.text import StopScanner, TextCodec
 
@@ -48,6 +48,7 @@ class _Turn:
     prompt: Sequence[int]
     truncated: bool
     scanner: StopScanner | None
+    grammar: str | None
     output: list[int] = field(default_factory=list)
     handle: Any = None
     turn_id: int = 0
@@ -94,11 +95,15 @@ class GenaiEngineBackend:
             raise InvalidGenerationError(
                 f"{request.model} runs in static batches, which know no seed", remedy="leave the seed out"
             )
-        if request.json_schema is not None:
+        grammar = None
+        if request.json_schema is not None and request.verbatim:
+            grammar = quoting(request.json_schema, request.verbatim, request.quotable())
+            check_grammar(grammar)
+        elif request.json_schema is not None:
             check_schema(request.json_schema)
         prompt, truncated = self._codec.encode_request(request, self._context_length)
         scanner = StopScanner(self._codec.tokenizer, request.stop) if request.stop else None
-        return _Turn(request, prompt, truncated, scanner)
+        return _Turn(request, prompt, truncated, scanner, grammar)
 
     def admit(self, key: int, prepared: _Turn) -> None:
         """Queues a prepared request."""
@@ -138,7 +143,9 @@ class GenaiEngineBackend:
             turn_options.set_top_k(sampling.top_k)
             if sampling.seed is not None:
                 turn_options.set_seed(sampling.seed)
-        if request.json_schema is not None:
+        if turn.grammar is not None:
+            turn_options.set_guidance("lark_grammar", turn.grammar)
+        elif request.json_schema is not None:
             compact = {"x-guidance": {"whitespace_flexible": False}, **request.json_schema}
             turn_options.set_guidance("json_schema", json.dumps(compact))
         try:

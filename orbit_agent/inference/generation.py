@@ -123,5 +123,9 @@ def begin(
     """Checks and tokenises a request. Raises the errors of `text`, `guidance` and `sampling`."""
     check_request(request)
     prompt, truncated = codec.encode_request(request, context_length)
-    guide = guidance.guide(request.json_schema) if request.json_schema is not None else None
+    guide = None
+    if request.json_schema is not None and request.verbatim:
+        guide = guidance.quoting(request.json_schema, request.verbatim, request.quotable())
+    elif request.json_schema is not None:
+        guide = guidance.guide(request.json_schema)
     return Generation(request, prompt, truncated=truncated, codec=codec, guide=guide, eos_ids=eos_ids)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orbit_agent.inference.errors import UnsupportedSchemaError
+from orbit_core.spec.verbatim import quoting_grammar
 
 _CACHED_GRAMMARS: Final = 256
 _OPTIONS: Final[Any] = {"whitespace_flexible": False}
@@ -33,7 +34,8 @@ def _grammar(schema: Mapping[str, Any]) -> str:
     return llguidance.LLMatcher.grammar_from_json_schema(text, defaults=_OPTIONS)
 
 
-def _check(grammar: str, tokenizer: llguidance.LLTokenizer | None) -> None:
+def check_grammar(grammar: str, tokenizer: llguidance.LLTokenizer | None = None) -> None:
+    """Raises `UnsupportedSchemaError` for a grammar that no answer, or none in these tokens, could be held to."""
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, tokenizer)
     if failed:
         raise UnsupportedSchemaError(
@@ -44,7 +46,15 @@ def _check(grammar: str, tokenizer: llguidance.LLTokenizer | None) -> None:
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raises `UnsupportedSchemaError` for a schema that no model here could be held to. Needs no model."""
-    _check(_grammar(schema), None)
+    check_grammar(_grammar(schema))
+
+
+def quoting(schema: Mapping[str, Any], names: Sequence[str], text: str) -> str:
+    """The grammar of `schema` with the texts `names` taken from `text`. Raises `UnsupportedSchemaError`."""
+    try:
+        return quoting_grammar(schema, names, text)
+    except ValueError as error:
+        raise UnsupportedSchemaError(str(error)) from error
 
 
 class Guide:
@@ -93,12 +103,21 @@ class Guidance:
                 self._compiled.popitem(last=False)
             return Guide(matcher.deep_copy())
 
+    def quoting(self, schema: Mapping[str, Any], names: Sequence[str], text: str) -> Guide:
+        """A guide that takes the texts `names` of `schema` from `text`; raises `UnsupportedSchemaError`.
+
+        It is made for one request: no other has the same text.
+        """
+        grammar = quoting(schema, names, text)
+        with self._lock:
+            return Guide(self._compile(grammar))
+
     def _compile(self, grammar: str) -> llguidance.LLMatcher:
         if self._tokenizer is None:
             # A large vocabulary takes a second to read in: not before the first schema needs it.
             source = self._source.read_text(encoding="utf-8")
             self._tokenizer = llguidance.LLTokenizer(source, n_vocab=self._vocabulary, eos_token=self._eos_ids)
-        _check(grammar, self._tokenizer)
+        check_grammar(grammar, self._tokenizer)
         return llguidance.LLMatcher(self._tokenizer, grammar)
 
     def mask(self, logits: npt.NDArray[np.float32], guides: Sequence[tuple[int, Guide]]) -> None:

@@ -63,6 +63,7 @@ def _generate_request(request: GenerateRequest) -> Json:
         "max-new-tokens": request.max_new_tokens,
         "sampling": [sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed],
         "json-schema": None if request.json_schema is None else dict(request.json_schema),
+        "verbatim": list(request.verbatim),
         "stop": list(request.stop),
         "context-overflow": request.context_overflow,
     }
@@ -81,6 +82,7 @@ def decode_request(data: Mapping[str, Any]) -> Request:
                 max_new_tokens=data["max-new-tokens"],
                 sampling=Sampling(*data["sampling"]),
                 json_schema=data["json-schema"],
+                verbatim=tuple(data["verbatim"]),
                 stop=tuple(data["stop"]),
                 context_overflow=data["context-overflow"],
             )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from orbit_core.spec.verbatim import check_verbatim
 from satellites.contract import (
     Context,
     GenerateCall,
@@ -48,6 +49,10 @@ class GenerationConfig(SatelliteConfig):
     output_schema: Annotated[dict[str, Any], BeforeValidator(read_schema), AfterValidator(holdable)] | None = Field(
         default=None, description="JSON Schema, or the short form. The answer is held to it while it is made."
     )
+    verbatim: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
+        default=(),
+        description="Properties of output-schema (texts) whose value must be words of the prompt, as they stand there.",
+    )
     schema_in_prompt: bool = Field(
         default=False, description="Also show the schema to the model, at the end of the system's message."
     )
@@ -63,6 +68,8 @@ class GenerationConfig(SatelliteConfig):
     def _schema_is_for_json(self) -> GenerationConfig:
         if self.output_format == "text" and self.output_schema is not None:
             raise ValueError("`output-schema` needs `output-format: json`")
+        if self.verbatim:
+            check_verbatim(self.output_schema or {}, self.verbatim)
         if self.stop and self.wants_json:
             raise ValueError("`stop` is for text: JSON ends where its schema does")
         if self.escalate_to is not None and not self.wants_json:
@@ -146,6 +153,7 @@ class Generate(Satellite[GenerationConfig, GenerateInput]):
             top_k=config.top_k,
             seed=config.seed,
             json_schema=_schema(config),
+            verbatim=config.verbatim,
             stop=config.stop,
             context_overflow=config.context_overflow,
         )

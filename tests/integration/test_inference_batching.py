@@ -185,6 +185,21 @@ def test_guided_outputs_are_valid_in_a_mixed_batch(engine: BatchingBackend) -> N
         assert list(value) == ["company", "quarter", "revenue"]
 
 
+def test_what_is_quoted_is_taken_from_the_prompt_of_each_request(engine: BatchingBackend) -> None:
+    """The model is untrained: without the prompt's words in the grammar it would write noise."""
+    texts = ["Corvin Rail\nCorp. of Bern", "Ltd & Söhne", "a b c d e f g"]
+    asked = [
+        GenerateRequest(str(n), "tiny", prompt=text, json_schema=COMPANY, verbatim=("company",), max_new_tokens=120)
+        for n, text in enumerate(texts)
+    ]
+    for text, result in zip(texts, run(engine, asked), strict=True):
+        value = json.loads(result.text)
+        jsonschema.validate(value, COMPANY)
+        assert value["company"] and value["company"] in text.replace("\n", " ")
+    with pytest.raises(UnsupportedSchemaError, match="revenue"):
+        engine.prepare(replace(asked[0], verbatim=("revenue",)))
+
+
 def test_steps_in_which_no_sequence_draws(engine: BatchingBackend) -> None:
     asked = [replace(request, json_schema=COMPANY) for request in requests(1, seed=17, new=120) * 5]
     results = run(engine, asked)

@@ -72,6 +72,18 @@ def test_guided_samples_are_valid(engine: GenaiEngineBackend) -> None:
         jsonschema.validate(json.loads(result.text), SCHEMA)
 
 
+def test_what_is_quoted_is_taken_from_the_prompt(engine: GenaiEngineBackend) -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    asked = [
+        GenerateRequest(text, "tiny", prompt=text, json_schema=schema, verbatim=("name",), max_new_tokens=80)
+        for text in ("Corvin Rail Corp.", "Ltd & Co")
+    ]
+    for request, result in zip(asked, run(engine, asked), strict=True):
+        assert isinstance(result, GenerateResult)
+        name = json.loads(result.text)["name"]
+        assert name and name in request.id
+
+
 def test_a_stop_string_ends_the_text_before_it(engine: GenaiEngineBackend) -> None:
     request = GenerateRequest("1", "tiny", prompt="quarterly", max_new_tokens=60)
     (whole,) = run(engine, [request])

@@ -143,6 +143,13 @@ async def test_only_a_wrong_answer_is_escalated(tmp_path: Path) -> None:
     assert len(models.calls) == 1
 
 
+async def test_what_is_to_be_quoted_is_asked_of_the_model(tmp_path: Path) -> None:
+    models = ScriptedModels(GOOD)
+    config = {"model": "tiny", "output-schema": SHORT_FORM, "verbatim": "company"}
+    await run(Generate, config, {"prompt": "hi"}, make_context(tmp_path, models=models))
+    assert models.calls[0].verbatim == ("company",)
+
+
 async def test_messages_go_through_and_the_schema_is_shown_where_asked(tmp_path: Path) -> None:
     models = ScriptedModels(GOOD)
     config = {"model": "tiny", "output-schema": SHORT_FORM, "schema-in-prompt": True, "system": "Be exact."}
@@ -172,6 +179,8 @@ async def test_a_preset_asks_its_model_unless_the_config_names_another(tmp_path:
     [
         ({}, "model"),
         ({"model": "m", "output-format": "text", "output-schema": SHORT_FORM}, "output-format: json"),
+        ({"model": "m", "output-schema": SHORT_FORM, "verbatim": "net-income"}, "'net-income', which is not a text"),
+        ({"model": "m", "verbatim": ["company"]}, "`verbatim` needs a schema of an object"),
         ({"model": "m", "output-format": "json", "stop": "x"}, "stop"),
         ({"model": "m", "output-schema": '{"a": strin}'}, "output-schema"),
         ({"model": "m", "temperature": 3}, "temperature"),
