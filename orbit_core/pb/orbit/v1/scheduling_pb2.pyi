@@ -128,7 +128,7 @@ class CostRequest(_message.Message):
     def __init__(self, by: _Optional[_Union[CostBy, str]] = ..., since_ms: _Optional[int] = ...) -> None: ...
 
 class CostLine(_message.Message):
-    __slots__ = ("key", "runs", "cost_usd", "input_tokens", "output_tokens", "duration_ms", "tokens_per_usd")
+    __slots__ = ("key", "runs", "cost_usd", "input_tokens", "output_tokens", "duration_ms", "tokens_per_usd", "runs_looked_back_on", "least_usd", "lost_usd")
     KEY_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     COST_USD_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +136,9 @@ class CostLine(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_USD_FIELD_NUMBER: _ClassVar[int]
+    RUNS_LOOKED_BACK_ON_FIELD_NUMBER: _ClassVar[int]
+    LEAST_USD_FIELD_NUMBER: _ClassVar[int]
+    LOST_USD_FIELD_NUMBER: _ClassVar[int]
     key: str
     runs: int
     cost_usd: float
@@ -143,7 +146,10 @@ class CostLine(_message.Message):
     output_tokens: int
     duration_ms: int
     tokens_per_usd: float
-    def __init__(self, key: _Optional[str] = ..., runs: _Optional[int] = ..., cost_usd: _Optional[float] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., duration_ms: _Optional[int] = ..., tokens_per_usd: _Optional[float] = ...) -> None: ...
+    runs_looked_back_on: int
+    least_usd: float
+    lost_usd: float
+    def __init__(self, key: _Optional[str] = ..., runs: _Optional[int] = ..., cost_usd: _Optional[float] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., duration_ms: _Optional[int] = ..., tokens_per_usd: _Optional[float] = ..., runs_looked_back_on: _Optional[int] = ..., least_usd: _Optional[float] = ..., lost_usd: _Optional[float] = ...) -> None: ...
 
 class CostResponse(_message.Message):
     __slots__ = ("lines", "total")
