@@ -1,9 +1,14 @@
-"""What the agent says of itself in etcd, under a lease that ends with it."""
+"""What the agent says of itself in etcd, under a lease that ends with it.
+
+It attaches only once that has stood there: whoever looks for a machine to hold a second copy finds it from the first
+moment on in which it is given work.
+"""
 
 from __future__ import annotations
 
 from google.protobuf.json_format import MessageToJson
 
+from orbit_agent.link import Link
 from orbit_core.pb.orbit.v1 import agents_pb2
 from orbit_core.store.api import Store
 from orbit_core.store.keys import Keys
@@ -24,6 +29,11 @@ class Advertiser:
     async def run(self) -> None:
         """Until cancelled."""
         await self._listing.run()
+
+    async def attach(self, link: Link) -> None:
+        """Runs the link, once the mesh can find this agent. Until cancelled."""
+        await self._listing.stood.wait()
+        await link.run()
 
     async def withdraw(self) -> None:
         """Ends the lease, so that nobody waits for an agent that has said goodbye."""

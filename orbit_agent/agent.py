@@ -34,7 +34,8 @@ from orbit_core.rpc_errors import ErrorInterceptor
 from orbit_core.store.api import Store
 from orbit_core.store.blobs import LocalBlobs
 from orbit_core.store.keys import Keys
-from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, push
+from orbit_core.store.peers import Peers
+from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService
 from satellites.registry import installed, missing
 
 log = logging.getLogger(__name__)
@@ -65,14 +66,19 @@ class Agent:
         self._blobs = LocalBlobs(config.data / "blobs")
         self._home = Home(self._clock)
         self._finder = LeaderFinder(store, keys)
+        self._peers = Peers()
         self._fetcher = BlobFetcher(
-            self._blobs, lambda: self._finder.address, patience_s=BLOB_PATIENCE_S, home=self._home.blobs
+            self._blobs,
+            lambda: self._finder.address,
+            fetch=self._peers.fetch,
+            patience_s=BLOB_PATIENCE_S,
+            home=self._home.blobs,
         )
         sharer = Sharer(
             self._blobs,
             self._home,
             leader=self._finder.wait,
-            push=push,
+            push=self._peers.push,
             patience_s=BLOB_PATIENCE_S,
             clock=self._clock,
         )
@@ -165,6 +171,7 @@ class Agent:
             await self._advertiser.withdraw()
             await self._pool.close()
             await self._models.close()
+            await self._peers.close()
             await server.stop(grace=0.2)
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -203,7 +210,7 @@ class Agent:
         self._advertiser.say(self._advertisement)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._advertiser.run())
-            group.create_task(self._link.run())
+            group.create_task(self._advertiser.attach(self._link))
 
     async def _heartbeats(self) -> None:
         psutil.cpu_percent()

@@ -58,7 +58,8 @@ from orbit_core.store.blobs.home import BlobHome, settle
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.keys import Keys
 from orbit_core.store.listing import Listing
-from orbit_core.store.transport import SERVER_OPTIONS, fetch_from, push
+from orbit_core.store.peers import Peers
+from orbit_core.store.transport import SERVER_OPTIONS
 from satellites.catalog import InstalledCatalog
 
 _STOP_GRACE_S = 0.5
@@ -82,6 +83,7 @@ class Server:
         self._config = config
         self._store = store
         self._keys = Keys(config.prefix)
+        self._peers = Peers()
         self._stopping = asyncio.Event()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
@@ -122,6 +124,7 @@ class Server:
             await election.resign()
             await listing.withdraw()
             await server.stop(_STOP_GRACE_S)
+            await self._peers.close()
 
     def _resources(self, address: str, home: tuple[BlobHome, S3Blobs] | None) -> Resources:
         config = self._config
@@ -129,8 +132,8 @@ class Server:
         clock = SystemClock()
         blobs = MeshBlobs(
             local,
-            fetch=fetch_from,
-            push=push,
+            fetch=self._peers.fetch_from,
+            push=self._peers.push,
             others=lambda: other_machines(self._store, self._keys, address),
             clock=clock,
             home=home[1] if home else None,

@@ -16,7 +16,8 @@ from orbit_coordinator.services.access import Access
 from orbit_core.pb.orbit.v1 import blobs_pb2
 from orbit_core.store.blobs import BlobMissingError
 from orbit_core.store.blobs.api import check_name
-from orbit_core.store.transport import HERE_ONLY, BlobService
+from orbit_core.store.peers import HERE_ONLY
+from orbit_core.store.transport import BlobService
 
 
 class CoordinatorBlobs(BlobService):

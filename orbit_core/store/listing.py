@@ -24,6 +24,8 @@ class Listing:
         self._key = key
         self._value = value
         self._changed = asyncio.Event()
+        #: Set once the value has stood there.
+        self.stood = asyncio.Event()
         self._lease_id: int | None = None
 
     def say(self, value: bytes) -> None:
@@ -44,6 +46,7 @@ class Listing:
                 while not lost.is_set():
                     self._changed.clear()
                     await self._store.put(self._key, self._value, lease=lease.id)
+                    self.stood.set()
                     while not lost.is_set() and not self._changed.is_set() and await self._stands(lease.id):
                         await _first(lost, self._changed, limit_s=_LOOK_EVERY_S)
                 log.warning("the lease under %s was lost; listing it again", self._key.decode())

@@ -1,13 +1,13 @@
-"""Blobs between machines: the gRPC service that serves what is held here, and its client side.
+"""Blobs between machines: the gRPC service that serves what is held here, and the fetcher that has them from others.
 
-Bytes are verified by whoever stores them (`BlobStore.put` with the expected hash); nothing here trusts a peer.
+Bytes are verified by whoever stores them (`BlobStore.put` with the expected hash); nothing here trusts a peer. How
+other machines are talked to is in `peers.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from orbit_core.clock import Clock, SystemClock
 from orbit_core.errors import BlobError, InvalidRequestError
 from orbit_core.limits import GRPC_MESSAGE_MAX_BYTES
 from orbit_core.pb.orbit.v1 import blobs_pb2, blobs_pb2_grpc, common_pb2
-from orbit_core.store.blobs import BlobInfo, BlobMissingError, BlobStore, PeerBlobs
+from orbit_core.store.blobs import BlobInfo, BlobStore, PeerBlobs
 from orbit_core.store.blobs.api import check_name
 from orbit_core.store.blobs.peer import Fetch, Home, no_home
 
@@ -32,14 +32,6 @@ SERVER_OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.so_reuseport", 0),
 ]
-_CHANNEL_OPTIONS: Final[list[tuple[str, Any]]] = [
-    ("grpc.max_receive_message_length", GRPC_MESSAGE_MAX_BYTES),
-    ("grpc.enable_http_proxy", 0),
-]
-CONNECT_S: Final = 5.0
-TRANSFER_S: Final = 600.0
-#: Request metadata: only what lies on the very machine that is asked. Coordinators ask one another so, not in circles.
-HERE_ONLY: Final = ("orbit-blobs", "here")
 _HINTS_KEPT: Final = 10_000
 _AGAIN_S: Final = 0.5
 
@@ -105,34 +97,6 @@ async def patiently(attempt: Callable[[], Awaitable[T]], patience_s: float, cloc
         await clock.sleep(_AGAIN_S)
 
 
-async def fetch_from(address: str, sha256: str) -> AsyncIterator[bytes]:
-    """As `fetch`, of what lies on that very machine."""
-    async with aclosing(fetch(address, sha256, metadata=(HERE_ONLY,))) as chunks:
-        async for chunk in chunks:
-            yield chunk
-
-
-async def fetch(
-    address: str, sha256: str, *, metadata: tuple[tuple[str, str], ...] = ()
-) -> AsyncGenerator[bytes, None]:
-    """The chunks of a blob from the machine at `address`. BlobError where it cannot be had there."""
-    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
-        stub = blobs_pb2_grpc.BlobServiceStub(channel)
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await channel.channel_ready()
-            async for response in stub.GetBlob(
-                blobs_pb2.GetBlobRequest(sha256=sha256), timeout=TRANSFER_S, metadata=metadata
-            ):
-                yield response.chunk
-        except TimeoutError as error:
-            raise BlobError(f"{address} does not answer") from error
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise BlobMissingError(f"{address} does not have blob {sha256}") from error
-            raise BlobError(f"{address} does not give blob {sha256}: {error.details()}") from error
-
-
 class BlobFetcher(Generic[Local]):
     """Has blobs here, from wherever they are: this machine, the mesh's home for blobs, the named holders, the leader.
 
@@ -144,8 +108,8 @@ class BlobFetcher(Generic[Local]):
         local: Local,
         leader: Callable[[], str | None],
         *,
+        fetch: Fetch,
         patience_s: float = 0.0,
-        fetch: Fetch = fetch,
         home: Home = no_home,
         clock: Clock | None = None,
     ) -> None:
@@ -166,40 +130,3 @@ class BlobFetcher(Generic[Local]):
     async def _locate(self, sha256: str) -> Sequence[str]:
         leader = self._leader()
         return tuple(dict.fromkeys([*self._hints.get(sha256, ()), *([leader] if leader else [])]))
-
-
-async def push(address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:
-    """Has the machine at `address` hold the blobs too. BlobError where it does not take one."""
-    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
-        stub = blobs_pb2_grpc.BlobServiceStub(channel)
-        try:
-            asked = blobs_pb2.StatBlobsRequest(sha256=[blob.sha256 for blob in blobs])
-            held = await stub.StatBlobs(asked, timeout=CONNECT_S)
-            there = {blob.sha256 for blob in held.blobs}
-            for blob in blobs:
-                if blob.sha256 not in there:
-                    await _put(stub, local, blob)
-        except grpc.aio.AioRpcError as error:
-            raise BlobError(f"{address} does not take a copy of a blob: {error.details()}") from error
-
-
-async def _put(stub: blobs_pb2_grpc.BlobServiceAsyncStub, local: BlobStore, blob: common_pb2.BlobRef) -> None:
-    """One upload. A blob that cannot be read here would reach the caller as its own cancellation: gRPC's way."""
-    unreadable: list[BlobError] = []
-
-    async def requests() -> AsyncIterator[blobs_pb2.PutBlobRequest]:
-        yield blobs_pb2.PutBlobRequest(blob=blob)
-        try:
-            async with aclosing(local.open(blob.sha256)) as chunks:
-                async for chunk in chunks:
-                    yield blobs_pb2.PutBlobRequest(chunk=chunk)
-        except BlobError as error:
-            unreadable.append(error)
-            raise
-
-    try:
-        await stub.PutBlob(requests(), timeout=TRANSFER_S)
-    except asyncio.CancelledError:
-        if unreadable:
-            raise unreadable[0] from None
-        raise

@@ -25,7 +25,8 @@ from orbit_core.store.api import Put
 from orbit_core.store.blobs import LocalBlobs, read_blob
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
-from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService, fetch, push
+from orbit_core.store.peers import Peers
+from orbit_core.store.transport import SERVER_OPTIONS, BlobFetcher, BlobService
 
 CONTENT = b"a page of requests\n" * 50_000
 SHA256 = content_hash(CONTENT)
@@ -59,11 +60,11 @@ class HastyClock(SystemClock):
 class Coordinator:
     """Enough of one for its blobs. `leads`: whether it does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, peers: Peers) -> None:
         self.local = LocalBlobs(folder)
         self.leads = True
         self.store, self.keys = MemoryStore(), Keys()
-        blobs = MeshBlobs(self.local, fetch=fetch, push=push, others=self._others, clock=HastyClock())
+        blobs = MeshBlobs(self.local, fetch=peers.fetch, push=peers.push, others=self._others, clock=HastyClock())
         self.resources: Any = SimpleNamespace(local_blobs=self.local, blobs=blobs)
 
     async def _others(self) -> list[str]:
@@ -77,6 +78,13 @@ class Coordinator:
     async def hear_of(self, agent_id: str, address: str) -> None:
         advertisement = json.dumps({"agent_id": agent_id, "address": address}).encode()
         await self.store.txn(compare=[], success=[Put(self.keys.agent(agent_id), advertisement)])
+
+
+@pytest.fixture
+async def peers() -> AsyncIterator[Peers]:
+    made = Peers()
+    yield made
+    await made.close()
 
 
 @pytest.fixture
@@ -98,8 +106,8 @@ def blobs_of(coordinator: Coordinator) -> CoordinatorBlobs:
     return CoordinatorBlobs(access)
 
 
-async def test_an_input_lies_on_an_agent_too_when_it_is_acknowledged(tmp_path: Path, router: Any) -> None:
-    coordinator, agent = Coordinator(tmp_path / "c"), LocalBlobs(tmp_path / "a")
+async def test_an_input_lies_on_an_agent_too_when_it_is_acknowledged(tmp_path: Path, peers: Peers, router: Any) -> None:
+    coordinator, agent = Coordinator(tmp_path / "c", peers), LocalBlobs(tmp_path / "a")
     async with serving(blobs_of(coordinator)) as address, serving(BlobService(agent)) as agent_address:
         await coordinator.hear_of("gone", "127.0.0.1:1")
         await coordinator.hear_of("here", agent_address)
@@ -108,8 +116,10 @@ async def test_an_input_lies_on_an_agent_too_when_it_is_acknowledged(tmp_path: P
     assert await read_blob(agent, SHA256) == CONTENT
 
 
-async def test_a_file_is_uploaded_in_chunks_and_twice_is_as_good_as_once(tmp_path: Path, router: Any) -> None:
-    coordinator = Coordinator(tmp_path / "c")
+async def test_a_file_is_uploaded_in_chunks_and_twice_is_as_good_as_once(
+    tmp_path: Path, peers: Peers, router: Any
+) -> None:
+    coordinator = Coordinator(tmp_path / "c", peers)
     file = tmp_path / "manifest"
     file.write_bytes(CONTENT)
     async with serving(blobs_of(coordinator)) as address:
@@ -118,16 +128,16 @@ async def test_a_file_is_uploaded_in_chunks_and_twice_is_as_good_as_once(tmp_pat
     assert await read_blob(coordinator.local, SHA256) == CONTENT
 
 
-async def test_an_input_that_no_agent_takes_is_not_acknowledged(tmp_path: Path, router: Any) -> None:
-    coordinator = Coordinator(tmp_path / "c")
+async def test_an_input_that_no_agent_takes_is_not_acknowledged(tmp_path: Path, peers: Peers, router: Any) -> None:
+    coordinator = Coordinator(tmp_path / "c", peers)
     await coordinator.hear_of("gone", "127.0.0.1:1")
     async with serving(blobs_of(coordinator)) as address:
         with pytest.raises(BlobError, match="second copy"):
             await upload(router(address), CONTENT, SHA256, len(CONTENT))
 
 
-async def test_the_leader_is_found_and_nobody_else_keeps_inputs(tmp_path: Path, router: Any) -> None:
-    follower, leader = Coordinator(tmp_path / "f"), Coordinator(tmp_path / "l")
+async def test_the_leader_is_found_and_nobody_else_keeps_inputs(tmp_path: Path, peers: Peers, router: Any) -> None:
+    follower, leader = Coordinator(tmp_path / "f", peers), Coordinator(tmp_path / "l", peers)
     follower.leads = False
     async with (
         serving(blobs_of(follower)) as follower_address,
@@ -140,11 +150,15 @@ async def test_the_leader_is_found_and_nobody_else_keeps_inputs(tmp_path: Path, 
             await upload(router(agent_address), CONTENT, SHA256, len(CONTENT))
 
 
-async def test_what_only_an_agent_holds_is_had_from_the_leader(tmp_path: Path) -> None:
-    coordinator, agent, asker = Coordinator(tmp_path / "c"), LocalBlobs(tmp_path / "a"), LocalBlobs(tmp_path / "b")
+async def test_what_only_an_agent_holds_is_had_from_the_leader(tmp_path: Path, peers: Peers) -> None:
+    coordinator, agent, asker = (
+        Coordinator(tmp_path / "c", peers),
+        LocalBlobs(tmp_path / "a"),
+        LocalBlobs(tmp_path / "b"),
+    )
     await agent.put(CONTENT)
     async with serving(blobs_of(coordinator)) as address, serving(BlobService(agent)) as agent_address:
-        fetcher = BlobFetcher(asker, lambda: address)
+        fetcher = BlobFetcher(asker, lambda: address, fetch=peers.fetch)
         with pytest.raises(BlobError, match="does not have"):
             await fetcher.ensure(SHA256, [])
         await coordinator.hear_of("here", agent_address)

@@ -227,7 +227,8 @@ class Agent(Node):
         self.advertiser = Advertiser(store, world.keys, self.name)
         self.advertiser.say(self.advertisement)
         self._tasks = [
-            self.spawn(work) for work in (finder.run(), link.run(), self.advertiser.run(), self._heartbeats())
+            self.spawn(work)
+            for work in (finder.run(), self.advertiser.attach(link), self.advertiser.run(), self._heartbeats())
         ]
 
     def _describe(self) -> agents_pb2.Advertisement:
