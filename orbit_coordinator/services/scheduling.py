@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from orbit_coordinator.compile import compile_workflow
+from orbit_coordinator.costs import counted, lines, looked_back_on
 from orbit_coordinator.services.access import Access
 from orbit_coordinator.services.clusters import find_cluster
-from orbit_core.errors import BlobError, InvalidRequestError, NotFoundError
-from orbit_core.pb.orbit.v1 import runs_pb2, scheduling_pb2_grpc
+from orbit_core.errors import InvalidRequestError, NotFoundError
 from orbit_core.pb.orbit.v1 import scheduling_pb2 as pb
+from orbit_core.pb.orbit.v1 import scheduling_pb2_grpc
 from orbit_core.sched._plan.pools import can_hold
 from orbit_core.sched.explain import Elsewhere, explain
-from orbit_core.sched.model import Usage
+from orbit_core.sched.past_work import look_back
 from orbit_core.sched.quote import Quote, ask
-from orbit_core.sched.state import Invocation, MeshState, Run
+from orbit_core.sched.state import MeshState
 from orbit_core.sched.workflow import Workflow
 from orbit_core.spec.catalog import Catalog
 from orbit_core.spec.diagnostics import invalid_spec
@@ -95,84 +94,13 @@ class SchedulingService(scheduling_pb2_grpc.SchedulingServiceServicer):
 
     async def Cost(self, request: pb.CostRequest, context: Any) -> pb.CostResponse:
         term = self._access.leading()
-        live = [run for run in term.state.runs.values() if run.created_ms >= request.since_ms]
-        shares = [share for run in live for share in await _shares_of(run, term.state.workflow(run), request.by)]
-        runs = [(run.cost_usd, run.usage) for run in live]
-        known = {run.id: None for run in live}
-        async for archived in self._access.resources.archive.all():
-            view = archived.view
-            if view.run_id in known or view.created_ms < request.since_ms:
-                continue
-            try:
-                shares += await self._archived_shares(view, request.by)
-            except (BlobError, NotFoundError):
-                continue  # its record is lost, and with it what its steps cost
-            runs.append((view.cost_usd, _usage(view)))
-        lines: dict[str, pb.CostLine] = {}
-        for key, cost_usd, usage in shares:
-            _add(lines.setdefault(key, pb.CostLine(key=key)), cost_usd, usage)
-        total = pb.CostLine(key="total")
-        for cost_usd, usage in runs:
-            _add(total, cost_usd, usage)
-        ordered = sorted(lines.values(), key=lambda line: (-line.cost_usd, line.key))
+        runs = [run async for run in counted(term.state, self._access.resources, request.by, request.since_ms)]
+        # Copied here and answered in a thread, as a quote is.
+        question = look_back(term.state, looked_back_on(runs), term.leader.now_ms())
+        async with self._answering:
+            least = await asyncio.to_thread(question.answer)
+        ordered, total = lines(runs, request.by, question.jobs, least)
         return pb.CostResponse(lines=ordered, total=total)
-
-    async def _archived_shares(self, view: runs_pb2.Run, by: int) -> list[_Share]:
-        if by not in _BY_STEP:  # the summary will do
-            return [(_key_of(view.run_id, view.cluster, view.created_ms, by), view.cost_usd, _usage(view))]
-        run = await self._access.resources.archive.run(view.run_id)
-        return await _shares_of(run, (await self._access.resources.specs.get(run.spec_hash)).workflow, by)
-
-
-#: A key, US dollars, what was used.
-_Share = tuple[str, float, Usage]
-_BY_STEP = (pb.COST_BY_SATELLITE, pb.COST_BY_MODEL)
-
-
-async def _shares_of(run: Run, workflow: Workflow, by: int) -> list[_Share]:
-    """A run's cost under the keys that it belongs to. Adding up a large run is for a thread, from a copied list."""
-    if by not in _BY_STEP:
-        return [(_key_of(run.id, run.cluster, run.created_ms, by), run.cost_usd, run.usage)]
-    return await asyncio.to_thread(_by_step, list(run.invocations.values()), workflow, by)
-
-
-def _by_step(invocations: Iterable[Invocation], workflow: Workflow, by: int) -> list[_Share]:
-    sums: dict[str, tuple[float, Usage]] = {}
-    for invocation in invocations:
-        step = workflow.steps[invocation.step]
-        key = step.satellite if by == pb.COST_BY_SATELLITE else step.model or "no model"
-        cost, usage = sums.get(key, (0.0, Usage()))
-        sums[key] = (
-            cost + invocation.cost_usd,
-            Usage(
-                usage.duration_ms + invocation.usage.duration_ms,
-                usage.input_tokens + invocation.usage.input_tokens,
-                usage.output_tokens + invocation.usage.output_tokens,
-            ),
-        )
-    return [(key, cost, usage) for key, (cost, usage) in sums.items()]
-
-
-def _key_of(run_id: str, cluster: str, created_ms: int, by: int) -> str:
-    if by == pb.COST_BY_PROJECT:
-        return cluster.partition("/")[0]
-    if by == pb.COST_BY_DAY:
-        return datetime.fromtimestamp(created_ms / 1000, UTC).date().isoformat()
-    return run_id
-
-
-def _usage(view: runs_pb2.Run) -> Usage:
-    return Usage(view.usage.duration_ms, view.usage.input_tokens, view.usage.output_tokens)
-
-
-def _add(line: pb.CostLine, cost_usd: float, usage: Usage) -> None:
-    """Adds one run, or what one run had to do with the line's key."""
-    line.runs += 1
-    line.cost_usd += cost_usd
-    line.input_tokens += usage.input_tokens
-    line.output_tokens += usage.output_tokens
-    line.duration_ms += usage.duration_ms
-    line.tokens_per_usd = (line.input_tokens + line.output_tokens) / line.cost_usd if line.cost_usd else 0.0
 
 
 def _problems(state: MeshState, workflow: Workflow, catalog: Catalog) -> list[str]:

@@ -65,7 +65,11 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """What one run, satellite, model, project or day has cost."""
+    """What one run, satellite, model, project or day has cost.
+
+    `least_usd`: the least that those of its runs could have cost, within their deadlines, that can be looked back on
+    (they have ended, and the agents and prices of their time are remembered); `lost_usd`: what they cost beyond it.
+    """
 
     key: str
     runs: int
@@ -74,6 +78,9 @@ class CostLine:
     output_tokens: int
     duration_ms: int
     tokens_per_usd: float
+    runs_looked_back_on: int = 0
+    least_usd: float = 0.0
+    lost_usd: float = 0.0
 
 
 class SchedulingCalls:
@@ -144,4 +151,7 @@ def _cost_line(message: pb.CostLine) -> CostLine:
         message.output_tokens,
         message.duration_ms,
         message.tokens_per_usd,
+        message.runs_looked_back_on,
+        message.least_usd,
+        message.lost_usd,
     )

@@ -56,3 +56,7 @@ async def quotes_and_costs_agree(client):
     assert {line.key for line in lines} == {"satellite/orbit/echo", "satellite/orbit/sleep"}
     assert total.runs == 2
     assert abs(sum(line.cost_usd for line in lines) - total.cost_usd) < 1e-9
+    assert total.runs_looked_back_on == 2
+    assert 0 < total.least_usd < total.cost_usd, "the hurried run bought more than who knows everything would have"
+    assert abs(total.least_usd + total.lost_usd - total.cost_usd) < 1e-9
+    assert abs(sum(line.lost_usd for line in lines) - total.lost_usd) < 1e-9

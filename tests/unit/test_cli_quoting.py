@@ -1,4 +1,4 @@
-"""`orbit quote` and `orbit submit --quote` tell the same and store nothing."""
+"""`orbit quote` and `orbit submit --quote` tell the same and store nothing; `orbit cost` tells what was lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orbit_core.client import OrbitClient
-from orbit_core.client.scheduling import Quotation, QuotedSla
+from orbit_core.client.scheduling import CostLine, Quotation, QuotedSla
 from tests.unit.conftest import Said
 from tests.unit.fake_mesh import FakeMesh
 
@@ -46,3 +46,18 @@ def test_a_quote_tells_each_sla_and_stores_nothing(
     assert orbit(*command, str(path), "-o", "json").json["quote"]["cost_usd"] == 0.5
     assert asked == [path.read_bytes()] * 2
     assert not mesh.clusters
+
+
+def test_cost_tells_what_was_lost_and_a_dash_where_nobody_can_know(
+    orbit: Callable[..., Said], mesh: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cost(_: OrbitClient, by: str) -> tuple[CostLine, ...]:
+        assert by == "run"
+        looked_back = CostLine("run-1", 1, 2.0, 10, 10, 1_000, 10.0, 1, 1.5, 0.5)
+        under = CostLine("run-2", 1, 1.0, 0, 0, 1_000, 0.0, 1, 1.25, -0.25)
+        return looked_back, under, CostLine("run-3", 1, 1.0, 0, 0, 1_000, 0.0), CostLine("free", 1, 0, 0, 0, 9, 0, 1)
+
+    monkeypatch.setattr(OrbitClient, "cost", cost)
+    lost = [line.split()[3:5] for line in orbit("cost").out.splitlines()[1:]]
+    assert lost == [["$0.50", "(25%)"], ["-$0.25", "(-25%)"], ["-", "0"], ["$0.00", "0"]]
+    assert orbit("cost", "-o", "json").json[0]["lost_usd"] == 0.5

@@ -43,7 +43,11 @@ async def explain(session: Session, run_id: str | None, invocation: str) -> None
 @output_options("table", "json", "yaml")
 @mesh_command
 async def cost(session: Session, by: str) -> None:
-    """What runs have cost, by run, satellite, model, project or day; tokens for a dollar."""
+    """What runs have cost, by run, satellite, model, project or day; tokens for a dollar.
+
+    LOST is what they cost beyond the least that was possible: had all durations, prices and agents been known
+    beforehand, within the same deadlines. Of runs that have ended, and of agents of the last two weeks.
+    """
     async with session.client() as client:
         found = await client.cost(cast(CostKey, by))
     emit(session, list(found), table=_costs, name=lambda each: each.key)
@@ -59,8 +63,19 @@ def _explanations(found: list[Explanation]) -> Table:
 
 
 def _costs(found: list[CostLine]) -> Table:
-    table = plain_table("WHAT", "RUNS", "COST", "TOKENS", "TOKENS A DOLLAR")
+    table = plain_table("WHAT", "RUNS", "COST", "LOST", "TOKENS", "TOKENS A DOLLAR")
     for each in found:
         tokens = each.input_tokens + each.output_tokens
-        table.add_row(each.key, str(each.runs), money(each.cost_usd), f"{tokens:,}", f"{each.tokens_per_usd:,.0f}")
+        spent = (money(each.cost_usd), _lost(each))
+        table.add_row(each.key, str(each.runs), *spent, f"{tokens:,}", f"{each.tokens_per_usd:,.0f}")
     return table
+
+
+def _lost(line: CostLine) -> str:
+    """Nothing where no run can be looked back on; in per cent of what those that can be have cost."""
+    if not line.runs_looked_back_on:
+        return "-"
+    cost_usd = line.least_usd + line.lost_usd
+    lost_usd = line.lost_usd if abs(line.lost_usd) > 1e-9 else 0.0
+    share = f" ({lost_usd / cost_usd:.0%})" if cost_usd > 0 else ""
+    return f"{'-' if lost_usd < 0 else ''}{money(abs(lost_usd))}{share}"
