@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orbit_coordinator.copies import MeshBlobs
+from orbit_coordinator.inputs import input_files
 from orbit_core.clock import Clock
 from orbit_core.errors import BlobError, OrbitError
 from orbit_core.sched.state import MeshState, Run
@@ -32,6 +33,8 @@ class Upkeep:
         self._clock = clock
         #: Blobs of live runs, each with who else has it.
         self._secured: dict[str, str] = {}
+        #: The files that live runs were given; they do not change.
+        self._given: dict[str, tuple[str, ...]] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -43,9 +46,10 @@ class Upkeep:
         """One round. StoreError where it is not known who is there."""
         keepers = frozenset(await self._blobs.keepers())
         safe: dict[str, str] = {}
+        self._given = {run_id: files for run_id, files in self._given.items() if run_id in self._state.runs}
         for run in list(self._state.runs.values()):
             doubtful: dict[str | None, list[str]] = {}
-            for sha256, agent_id in blobs_of(run):
+            for sha256, agent_id in [*blobs_of(run), *[(sha256, None) for sha256 in await self._files_given_to(run)]]:
                 held_by = self._secured.get(sha256)
                 if held_by in keepers:
                     safe[sha256] = held_by
@@ -56,6 +60,15 @@ class Upkeep:
                     safe |= await self._put_right(hashes[start : start + _AT_ONCE], agent_id)
             await asyncio.sleep(0)
         self._secured = safe
+
+    async def _files_given_to(self, run: Run) -> tuple[str, ...]:
+        if run.id not in self._given:
+            try:
+                self._given[run.id] = await input_files(run, self._blobs)
+            except BlobError as error:
+                log.warning("the files that %s was given are not known: %s", run.id, error)
+                return ()
+        return self._given[run.id]
 
     async def _put_right(self, hashes: Sequence[str], agent_id: str | None) -> dict[str, str]:
         """Those that lie here and elsewhere now, each with where."""

@@ -9,6 +9,7 @@ import pytest
 
 from orbit_coordinator.copies import RESULT_PATIENCE_S, MeshBlobs, other_machines
 from orbit_coordinator.upkeep import Upkeep
+from orbit_core.batch.pages import Sections, pages_of
 from orbit_core.clock import SystemClock
 from orbit_core.errors import BlobError
 from orbit_core.ids import content_hash
@@ -170,6 +171,35 @@ async def test_one_blob_that_is_lost_leaves_the_others_safe() -> None:
     del machines.disks["b:1"].contents[content_hash(FILE)]
     await Upkeep(state, machines.blobs, machines.clock).look()
     assert content_hash(PAGE) in machines.local.contents and content_hash(FILE) not in machines.local.contents
+
+
+async def test_the_files_of_a_payload_and_what_a_manifest_lists_get_their_copies() -> None:
+    machines = Machines("b:1", "c:1")
+    sections = Sections()
+    pages = list(pages_of([{"custom_id": str(n), "line": n} for n in range(40)]))
+    blobs = [page.content for page in pages]
+    blobs += [section.content for page in pages if (section := sections.add(page)) is not None]
+    last = sections.end()
+    assert last is not None and len(pages) > 1
+    manifest = sections.manifest
+    blobs += [last.content, manifest, FILE, b"no manifest"]
+    for content in blobs:
+        await machines.local.put(content)
+    payload = {
+        "manifest": [file_of(manifest), file_of(b"no manifest")],
+        "deep": [{"inside": file_of(FILE)}],
+    }
+    state = MeshState()
+    state.workflows["spec"] = chain(1)
+    step(state, AgentAttached(agent("b")), 1_000)
+    address = ObjectAddress(json=json.dumps(payload))
+    step(state, RunCreated("run", "test/flow", "spec", TriggerFacts("api-call", 1, ""), address, 2**50), 1_000)
+    await Upkeep(state, machines.blobs, machines.clock).look()
+    assert {content_hash(content) for content in blobs} == set(machines.disks["b:1"].contents)
+
+
+def file_of(content: bytes) -> dict[str, object]:
+    return {"$file": {"sha256": content_hash(content), "size": len(content), "name": "f", "media-type": "text/plain"}}
 
 
 async def test_what_a_result_passes_on_is_asked_for_again_while_its_machine_cannot_be_reached() -> None:
