@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Final
 
 import numpy as np
@@ -39,14 +41,8 @@ class BatchingBackend:
     """Generates text for many requests at once over one decoder."""
 
     def __init__(self, folder: DecoderFolder, settings: LoadSettings) -> None:
-        self._codec = TextCodec(folder.path)
         self._guidance = Guidance(folder.path, folder.vocabulary, folder.eos_ids, settings.threads)
-        self._session = DecoderSession(
-            folder,
-            threads=settings.threads,
-            slots=settings.max_slots,
-            cache_bytes=settings.cache_bytes,
-        )
+        self._session, self._codec = _open(folder, settings)
         self._slots = self._session.slots
         self._eos_ids = frozenset(folder.eos_ids)
         self._context_length = folder.context_length
@@ -300,6 +296,32 @@ class BatchingBackend:
     def _move(self, generation: Generation, source: int, target: int) -> None:
         kept = self._slots.move(source, target, generation.cached, generation.longest)
         self._held[source] = generation.tokens[: generation.cached] if kept else []
+
+
+def _open(folder: DecoderFolder, settings: LoadSettings) -> tuple[DecoderSession, TextCodec]:
+    """The session and the codec. Making a session needs no interpreter: the tokenizer is read meanwhile.
+
+    Meanwhile, not before: a tokenizer that is being read lets nobody else into the interpreter.
+    """
+    begun = Event()
+
+    def read_tokenizer() -> TextCodec:
+        begun.wait()
+        return TextCodec(folder.path)
+
+    with ThreadPoolExecutor(1) as beside:
+        codec = beside.submit(read_tokenizer)
+        try:
+            session = DecoderSession(
+                folder,
+                threads=settings.threads,
+                slots=settings.max_slots,
+                cache_bytes=settings.cache_bytes,
+                begun=begun.set,
+            )
+        finally:
+            begun.set()
+    return session, codec.result()
 
 
 def _common(first: list[int], second: list[int]) -> int:

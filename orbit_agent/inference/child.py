@@ -14,6 +14,7 @@ agent's end of the socket closing ends the process at once, whatever the backend
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -29,7 +30,7 @@ from typing import Any, Final, NoReturn
 # Before any import of a runtime: its wheels send telemetry otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-from orbit_agent.inference import frames, wire
+from orbit_agent.inference import frames, providers, wire
 from orbit_agent.inference.backend import Backend, LoadSettings, Outcome, open_backend
 from orbit_agent.inference.errors import InferenceError
 
@@ -138,8 +139,15 @@ def _give_way() -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _import_runtimes() -> None:
-    """Imports what every decoder needs, so that a process that stands by loads a model without delay."""
+def _stand_by() -> None:
+    """Does ahead of a load what needs no model: imports, and the set-up that onnxruntime's first session pays for.
+
+    What is not installed is told by the load that needs it.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("orbit_agent.inference.batching")
+        importlib.import_module("orbit_agent.inference.encoder")
+        providers.usable([providers.CPU], importlib.import_module("onnxruntime"))
 
 
 def main() -> None:
@@ -149,7 +157,7 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     _give_way()
-    _import_runtimes()
+    _stand_by()
     Child(channel).run()
 
 

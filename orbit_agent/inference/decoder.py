@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -165,7 +165,16 @@ class _Feed:
 class DecoderSession:
     """One graph and its slots. Positions count from 0; logits that are returned hold until the next run."""
 
-    def __init__(self, folder: DecoderFolder, *, threads: int, slots: int, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: DecoderFolder,
+        *,
+        threads: int,
+        slots: int,
+        cache_bytes: int,
+        begun: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`begun` is called when all that is left to wait for is the runtime, which lets other threads go on."""
         graph = OnnxGraph(folder.graph)
         self._inputs: dict[str, Tensor] = graph.inputs()
         self._folder = folder
@@ -180,6 +189,7 @@ class DecoderSession:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(folder.graph.parent)
         )
+        begun()
         try:
             self._session = onnxruntime.InferenceSession(
                 pruned if pruned is not None else str(folder.graph), options, providers=["CPUExecutionProvider"]

@@ -137,11 +137,13 @@ def choose(providers: Providers, wanted: str | None = None) -> str:
     raise ProviderError(f"no execution provider works here (built in: {', '.join(providers.built_in) or 'none'})")
 
 
-def _usable(candidates: Sequence[str], runtime: Any) -> list[str]:
+def usable(candidates: Sequence[str], runtime: Any) -> list[str]:
+    """Those of `candidates` on which `runtime`, the module onnxruntime, runs a session in this process."""
     found: list[str] = []
     for name in candidates:
         options = runtime.SessionOptions()
         options.log_severity_level = 4
+        options.intra_op_num_threads = 1
         try:
             session = runtime.InferenceSession(_IDENTITY_MODEL, options, providers=[name])
         except Exception:  # whatever it is, this provider cannot be used
@@ -166,7 +168,7 @@ def main() -> None:
     onnxruntime.set_default_logger_severity(4)
     preload_libraries()
     built_in = onnxruntime.get_available_providers()
-    answer = {"built-in": built_in, "usable": _usable(built_in, onnxruntime)}
+    answer = {"built-in": built_in, "usable": usable(built_in, onnxruntime)}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

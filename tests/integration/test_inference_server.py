@@ -101,6 +101,18 @@ async def test_a_second_load_starts_no_second_process(server: ModelServer) -> No
     assert process_of(server, "tiny").pid == pid
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has mapped")
+async def test_a_process_that_stands_by_has_done_what_needs_no_model() -> None:
+    process = await ModelProcess.start()
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.shield(process._hello)
+        mapped = {Path(each.path).name.split(".")[0] for each in psutil.Process(process.pid).memory_maps()}
+        assert {"onnxruntime_pybind11_state", "tokenizers", "_lib"} <= mapped, mapped
+    finally:
+        await process.close()
+
+
 async def test_encoders_are_served_beside_decoders(server: ModelServer) -> None:
     embedded, scored, generated = await asyncio.gather(
         server.embed(EmbedRequest("1", "embedder", ("one", "two"))),
