@@ -93,8 +93,11 @@ class Archive:
             raise NotFoundError(f"there is no run {run_id}", remedy="`orbit runs` lists those there are")
         return found
 
-    async def run(self, run_id: str) -> Run:
-        """The whole record. NotFoundError, or BlobError where its blob is lost."""
+    async def run(self, run_id: str, *, remember: bool = True) -> Run:
+        """The whole record. `remember`: it is likely to be wanted again.
+
+        NotFoundError, or BlobError where its blob is lost.
+        """
         known = self._read.get(run_id)
         if known is None:
             found = await self.get(run_id)
@@ -103,6 +106,8 @@ class Archive:
                 known = await asyncio.to_thread(decode, Run, content)  # a large run's takes seconds
             except BlobError as error:
                 raise BlobError(f"the record of {run_id} is lost: {error.message}") from error
+            if not remember:
+                return known
             self._read[run_id] = known
             if len(self._read) > _RUNS_KEPT:
                 self._read.popitem(last=False)

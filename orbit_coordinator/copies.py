@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Final, NoReturn
 
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Has the machine at an address hold blobs too. BlobError where it does not take one.
 Push = Callable[[str, BlobStore, Sequence[common_pb2.BlobRef]], Awaitable[None]]
+#: Which of some blobs the machine at an address holds. BlobError where it does not answer.
+Held = Callable[[str, Sequence[str]], Awaitable[Collection[str]]]
 #: Addresses of the other machines that hold blobs, best first.
 Others = Callable[[], Awaitable[Sequence[str]]]
 
@@ -70,12 +72,14 @@ class MeshBlobs(BlobStore):
         *,
         fetch: Fetch,
         push: Push,
+        held: Held,
         others: Others,
         clock: Clock,
         home: BlobStore | None = None,
     ) -> None:
         self._local = local
         self._push = push
+        self._held = held
         self._others = others
         self._clock = clock
         self._home = home
@@ -152,6 +156,26 @@ class MeshBlobs(BlobStore):
                 )
             await self._clock.sleep(_AGAIN_S)
         return None
+
+    async def scarce(self, hashes: Sequence[str]) -> dict[str, list[str]]:
+        """Those that are not where they are safe, each with the other machines that have it: not in the home, or, where
+        there is none, on less than two machines though there are more. BlobUnreachableError, StoreError.
+        """
+        if self._home is not None:
+            return {sha256: [] for sha256 in hashes if not await self._is_at_home(sha256, self._home)}
+        others = await self.others()
+        holders: dict[str, list[str]] = {sha256: [] for sha256 in hashes}
+        here = {sha256 for sha256 in hashes if await self._local.stat(sha256) is not None}
+        for address in others:
+            wanted = [sha256 for sha256 in hashes if len(holders[sha256]) + (sha256 in here) < 2]
+            if not wanted:
+                break
+            try:
+                for sha256 in await self._held(address, wanted):
+                    holders[sha256].append(address)
+            except (OrbitError, OSError) as error:
+                log.info("%s does not say what it holds: %s", address, error)
+        return {sha256: found for sha256, found in holders.items() if others and len(found) + (sha256 in here) < 2}
 
     async def keepers(self) -> Sequence[str]:
         """Whom `secure` may name. StoreError."""

@@ -134,6 +134,7 @@ class Server:
             local,
             fetch=self._peers.fetch_from,
             push=self._peers.push,
+            held=self._peers.held,
             others=lambda: other_machines(self._store, self._keys, address),
             clock=clock,
             home=home[1] if home else None,

@@ -18,6 +18,7 @@ from orbit_coordinator import assignments
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.buying import Buying, Capacity
 from orbit_coordinator.copies import NOT_ITS_FAULT, MeshBlobs
+from orbit_coordinator.ended import Ended
 from orbit_coordinator.leader import Leader
 from orbit_coordinator.logs import LogStore
 from orbit_coordinator.presence import Presence
@@ -131,6 +132,7 @@ class Term:
         self.leader.sequence = sequence
         self.retries = Retries(self.leader, resources.archive, resources.specs)
         self._upkeep = Upkeep(state, resources.blobs, resources.clock)
+        self._ended = Ended(resources.archive, resources.blobs, resources.clock)
         self._presence = Presence(self.leader, self.streams, resources.store, resources.keys, resources.clock)
         self.starter = Starter(self.leader, resources.archive, resources.blobs)
         self._chains = Chains(self.starter, resources.specs)
@@ -185,6 +187,7 @@ class Term:
                 ("space", self._insist(self._space.run)),
                 *([("capacity", self._insist(self.buying.run))] if self.buying is not None else []),
                 ("upkeep", self._insist(self._upkeep.run)),
+                ("ended runs", self._insist(self._ended.run)),
                 ("logs", self.resources.logs.forward(self._forward)),
                 ("lease", self._lost()),
             )

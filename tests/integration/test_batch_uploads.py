@@ -64,7 +64,9 @@ class Coordinator:
         self.local = LocalBlobs(folder)
         self.leads = True
         self.store, self.keys = MemoryStore(), Keys()
-        blobs = MeshBlobs(self.local, fetch=peers.fetch, push=peers.push, others=self._others, clock=HastyClock())
+        blobs = MeshBlobs(
+            self.local, fetch=peers.fetch, push=peers.push, held=peers.held, others=self._others, clock=HastyClock()
+        )
         self.resources: Any = SimpleNamespace(local_blobs=self.local, blobs=blobs)
 
     async def _others(self) -> list[str]:

@@ -88,6 +88,12 @@ class Node:
             node.blobs.contents[blob.sha256] = await read_blob(local, blob.sha256)
         await self._peer(address)  # the answer has to come back
 
+    async def held(self, address: str, hashes: Sequence[str]) -> set[str]:
+        node = await self._peer(address)
+        found = {sha256 for sha256 in hashes if sha256 in node.blobs.contents}
+        await self._peer(address)
+        return found
+
     async def fetch(self, address: str, sha256: str) -> AsyncIterator[bytes]:
         node = await self._peer(address)
         async for chunk in node.blobs.open(sha256):
@@ -129,6 +135,7 @@ class Coordinator(Node):
             self.blobs,
             fetch=self.fetch,
             push=self.push,
+            held=self.held,
             others=lambda: other_machines(store, world.keys, self.address),
             clock=self.clock,
         )

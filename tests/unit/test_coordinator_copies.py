@@ -3,69 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from orbit_coordinator.copies import RESULT_PATIENCE_S, MeshBlobs, other_machines
 from orbit_coordinator.upkeep import Upkeep
 from orbit_core.batch.pages import Sections, pages_of
-from orbit_core.clock import SystemClock
 from orbit_core.errors import BlobError
 from orbit_core.ids import content_hash
-from orbit_core.pb.orbit.v1 import common_pb2
-from orbit_core.sched.events import AgentAttached, AgentLost, AttemptSucceeded, Placed, Placement, RunCreated
-from orbit_core.sched.model import AttemptKey, Blob, ObjectAddress, Outputs, Page, TriggerFacts, Usage
+from orbit_core.sched.events import AgentAttached, AgentLost, RunCreated
+from orbit_core.sched.model import ObjectAddress, TriggerFacts
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import step
 from orbit_core.store.blobs import BlobInfo, BlobStore, BlobUnreachableError, MemoryBlobs, read_blob
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
 from tests.property.sched_worlds import agent, chain
-
-
-class Clock(SystemClock):
-    """Stands still but for who sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    async def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
-class Machines:
-    """Others, by address. `refusing`: those whose disk is full, or that cannot be reached."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.disks = {address: MemoryBlobs() for address in addresses}
-        self.refusing: set[str] = set()
-        self.pushes: list[str] = []
-        self.local = MemoryBlobs()
-        self.clock = Clock()
-        self.blobs = MeshBlobs(self.local, fetch=self.fetch, push=self.push, others=self.others, clock=self.clock)
-
-    async def others(self) -> Sequence[str]:
-        return list(self.disks)
-
-    async def push(self, address: str, local: BlobStore, blobs: Sequence[common_pb2.BlobRef]) -> None:
-        self.pushes.append(address)
-        if address in self.refusing:
-            raise BlobError(f"{address} takes nothing")
-        for blob in blobs:
-            await self.disks[address].put(await read_blob(local, blob.sha256))
-
-    async def fetch(self, address: str, sha256: str) -> AsyncIterator[bytes]:
-        if address not in self.disks:
-            raise BlobError(f"{address} does not answer")
-        async for chunk in self.disks[address].open(sha256):
-            yield chunk
-
-    def holders(self, sha256: str) -> list[str]:
-        return [address for address, disk in self.disks.items() if sha256 in disk.contents]
+from tests.unit.blob_machines import FILE, PAGE, PAYLOAD, Machines, a_run_on
 
 
 async def test_what_is_put_lies_on_another_machine_too() -> None:
@@ -104,28 +59,6 @@ async def test_other_machines_are_listed_coordinators_first_and_this_host_last()
         await store.put(key, json.dumps({"address": address}).encode())
     assert await other_machines(store, keys, "here:1") == ["y:1", "x:1", "here:7"]
     await store.close()
-
-
-PAGE, FILE, PAYLOAD = b'{"n":1}\n', b"a file", b'{"large":1}\n'
-
-
-async def a_run_on(machines: Machines, maker: str) -> MeshState:
-    """A run with a payload, and one result with a page and a file that only its agent has."""
-    state = MeshState()
-    state.workflows["spec"] = chain(2)
-    for name in ("b", "c"):
-        step(state, AgentAttached(agent(name)), 1_000)
-    payload = await machines.local.put(PAYLOAD)
-    address = ObjectAddress(page=Page(payload.sha256, payload.size_bytes, 1))
-    step(state, RunCreated("run", "test/flow", "spec", TriggerFacts("api-call", 1, ""), address, 2**50), 1_000)
-    root = state.runs["run"].roots[0]
-    step(state, Placed((Placement("run", root, maker),)), 1_000)
-    page = await machines.disks[f"{maker}:1"].put(PAGE)
-    file = await machines.disks[f"{maker}:1"].put(FILE)
-    outputs = Outputs(pages=(Page(page.sha256, page.size_bytes, 1),))
-    blobs = (Blob(page.sha256, page.size_bytes), Blob(file.sha256, file.size_bytes))
-    step(state, AttemptSucceeded(AttemptKey("run", root, 1), maker, outputs, Usage(), blobs), 1_000)
-    return state
 
 
 async def test_a_new_leader_fetches_what_live_runs_rest_on() -> None:
@@ -245,6 +178,7 @@ def with_home(machines: Machines, home: BlobStore) -> MeshBlobs:
         machines.local,
         fetch=machines.fetch,
         push=machines.push,
+        held=machines.held,
         others=machines.others,
         clock=machines.clock,
         home=home,
