@@ -82,7 +82,8 @@ class Buying:
             chosen = await asyncio.to_thread(self._buyer.choose, wants)
             for each in chosen:
                 if each.name:
-                    log.info("%s wants %s in %s: %s", each.run_id, each.kind, each.pool, each.name)
+                    why = self._buyer.why(each.run_id)
+                    log.info("%s wants %s in %s, %s: %s", each.run_id, each.kind, each.pool, each.name, why)
             await asyncio.gather(*(leader.tell(each) for each in chosen))
             await self._start_what_is_coming({})
         if present is not None:

@@ -31,7 +31,7 @@ from orbit_core.sched.workflow import StepPlan
 
 #: The label with a bought machine's name, which its agent carries.
 INSTANCE_LABEL = "orbit-instance"
-#: A run must fall short so many looks in a row before anything is bought for it, and not before what is held is idle.
+#: More is bought for a run, or what it holds given back, when so many looks in a row say so.
 _SURE_AFTER = 2
 #: What a lane's work may take of the time that is left when lanes are counted: the rest is for waiting and losses.
 _SHARE = 0.6
@@ -139,7 +139,7 @@ class Buyer:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._policies: dict[tuple[str, int], MarketPolicy] = {}
-        self._short: dict[str, int] = {}
+        self._tight: dict[str, int] = {}
         self._spare: dict[str, int] = {}
         self._notes: dict[str, str] = {}
 
@@ -150,8 +150,11 @@ class Buyer:
             for lane in run.bought.values()
             if lane.held is not None
         ]
-        why = self._notes.get(run.id, "the agents that are there can end it in time")
-        return f"{', '.join(held) or 'nothing'}: {why}"
+        return f"{', '.join(held) or 'nothing'}: {self.why(run.id)}"
+
+    def why(self, run_id: str) -> str:
+        """What the last look has found of the run."""
+        return self._notes.get(run_id, "the agents that are there can end it in time")
 
     def look(
         self, state: MeshState, offers: Sequence[Offer], now_ms: int, attempts: Mapping[str, int] | None = None
@@ -162,7 +165,7 @@ class Buyer:
             return found
         short = shortfalls(state, offers, now_ms, attempts)
         spare = [run for run in state.runs.values() if not run.ended and run.bought and run.id not in short]
-        self._short = {run_id: self._short.get(run_id, 0) + 1 for run_id in short}
+        self._tight = {run_id: looks for run_id, looks in self._tight.items() if run_id in short}
         self._spare = {run.id: self._spare.get(run.id, 0) + 1 for run in spare}
         self._notes = {}
         room = self._terms.most - len(machines(state))
@@ -170,7 +173,7 @@ class Buyer:
             run = state.runs[run_id]
             if not need.offers:
                 self._notes[run_id] = "its work fits on no machine that can be bought"
-            elif run.bought or self._short[run_id] >= _SURE_AFTER:
+            else:
                 wants = self._of_run(run, need, room, now_ms)
                 room -= sum(want.lane.held is None for want in wants)
                 found += wants
@@ -202,7 +205,8 @@ class Buyer:
         room_ms = math.fsum(due_ms - self._restart_left_ms(held, need, now_ms) for held in holding.values())
         room_ms += left_ms * (len(run.bought) - len(holding))
         lanes = len(run.bought)
-        if need.machine_ms > room_ms:
+        self._tight[run.id] = self._tight.get(run.id, 0) + 1 if need.machine_ms > room_ms else 0
+        if self._tight[run.id] >= _SURE_AFTER:
             lanes = min(terms.most, lanes + math.ceil((need.machine_ms - room_ms) / (_SHARE * left_ms)))
         numbers = [*holding, *(number for number in range(lanes) if number not in holding)]
         numbers = numbers[: len(holding) + max(0, room)]
@@ -297,7 +301,7 @@ def shortfalls(
     """Of each run, what a plan without the bought machines cannot end in time, and what runs on them now."""
     bought = agents_of_machines(state)
     names = dict.fromkeys(agent.facts.id for agent in bought.values())
-    others = {agent_id: agent for agent_id, agent in state.agents.items() if agent_id not in names}
+    others = {agent_id: _as_if_there(agent) for agent_id, agent in state.agents.items() if agent_id not in names}
     without = replace(state, agents=others)
     picture = observe(look(without, now_ms, attempts), demands(state))
     late = _late_by_run(picture, solve(picture, TIME_LIMIT_S).late) if picture.classes else {}
@@ -318,6 +322,11 @@ def shortfalls(
         restart_ms = max((offer.restart_ms for offer in fitting), default=0) + cold_ms
         found[run_id] = Shortfall(most_ms + running.get(run_id, 0.0), due_ms, restart_ms, fitting)
     return found
+
+
+def _as_if_there(agent: Agent) -> Agent:
+    """One whose stream has just broken is waited for: nothing is bought in its place before it is lost."""
+    return replace(agent, status=AgentStatus.ATTACHED) if agent.status is AgentStatus.DETACHED else agent
 
 
 def _late_by_run(picture: Picture, late: Mapping[int, float]) -> dict[str, list[tuple[int, float, float]]]:

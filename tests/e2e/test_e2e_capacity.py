@@ -1,0 +1,139 @@
+"""Machines are bought for what does not fit, kept through a change of leader, replaced when lost, and given back.
+
+The capacity file is the one of docs/capacity.md, hurried: what it buys are agents, as processes on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tui.mesh.local import AgentPlan
+
+pytestmark = pytest.mark.e2e
+
+PAGE = (Path(__file__).parents[2] / "docs" / "capacity.md").read_text()
+ONE_SMALL_AGENT = (AgentPlan(id="there", price_usd_per_hour=0.05, cpus=1, memory="1GiB"),)
+CLUSTER = """
+version: 0.0.1b
+cluster:
+  identifier: test/{name}
+  sla: {sla}
+  trigger: {{api-call: true}}
+  satellites:
+    - {{uses: satellite/orbit/echo, identifier: many, config: {{objects: [{{a: 1}}], copies: {copies}}}}}
+    - uses: satellite/orbit/sleep
+      identifier: work
+      config: {{seconds: 1}}
+      resources: {{cpu: 1}}
+"""
+
+
+class Market:
+    """What the commands of the capacity file have left on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "capacity.yml"
+        self.folder = folder / "bought"
+        self.data = folder / "mesh"
+        self.started = folder / "started"
+        self.started.touch()
+        (example,) = re.findall(r"```yaml\n(name: local\n.*?)```", PAGE, re.DOTALL)
+        hurried = example.replace("tick: 5s", "tick: 1s\nretry: 5s\ndrain: 5s").replace("restart: 10s", "restart: 5s")
+        count = f'  echo "$ORBIT_KIND" >> {self.started}\n'
+        counted = hurried.replace("  setsid python", f"{count}  setsid {sys.executable}")
+        assert counted.count("tick: 1s") == counted.count(sys.executable) == counted.count("restart: 5s") == 1
+        self.file.write_text(counted)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The market of each machine that was started, in order."""
+        return self.started.read_text().split()
+
+    @property
+    def machines(self) -> dict[str, int]:
+        """Those that have not been stopped, with their processes."""
+        return {path.stem: int(path.read_text() or 0) for path in self.folder.glob("*.pid")}
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        return [each for each in psutil.process_iter() if str(self.folder) in " ".join(_command_line(each))]
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return [*process.cmdline(), process.cwd()] if "orbit_agent" in process.cmdline() else []
+    except psutil.Error:
+        return []
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    made = Market(tmp_path)
+    yield made
+    for process in made.machines.values():
+        if psutil.pid_exists(process):
+            os.kill(process, signal.SIGKILL)
+
+
+async def started_run(client, name: str, *, sla: str, copies: int):
+    await client.submit(CLUSTER.format(name=name, sla=sla, copies=copies).encode())
+    return await client.trigger(f"test/{name}")
+
+
+async def ended(client, run_id: str):
+    run = None
+    async for seen in client.watch(run_id):
+        run = seen
+    return run, {result.agent_id async for result in client.results(run_id)}
+
+
+async def test_what_does_not_fit_is_done_on_a_machine_that_is_bought(start_mesh, connect, eventually, market):
+    client = connect(await start_mesh(ONE_SMALL_AGENT, data=market.data, capacity=market.file))
+    run = await started_run(client, "short", sla="32s", copies=36)
+    await eventually(lambda: market.machines, what="a machine")
+    first, *_ = await client.explain(run.run_id)
+    assert first.step == "(bought capacity)"
+    assert re.search(r"^(nothing|spot in here).*: \d+ s of its work do not fit", first.reason)
+    run, agents = await ended(client, run.run_id)
+    assert (run.state, run.sla) == ("succeeded", "met"), "36 seconds of work do not fit into 32 on one core"
+    assert "there" in agents
+    assert any(agent.startswith("orbit-local-") for agent in agents)
+    assert set(market.kinds) == {"spot"}
+    await eventually(lambda: not market.machines, what="the machine given back")
+    assert {agent.agent_id for agent in await client.agents() if agent.state == "attached"} == {"there"}
+
+
+async def test_a_new_leader_keeps_what_is_held_and_a_lost_machine_is_replaced(start_mesh, connect, eventually, market):
+    mesh = await start_mesh(ONE_SMALL_AGENT, data=market.data, coordinators=2, capacity=market.file)
+    client = connect(mesh)
+    run = await started_run(client, "long", sla="60s", copies=60)
+
+    async def joined() -> set[str]:
+        attached = {agent.agent_id for agent in await client.agents() if agent.state == "attached"}
+        return {name for name in attached if name.startswith("orbit-local-")}
+
+    held = await eventually(joined, what="a machine that joined")
+    bought = len(market.kinds)
+    await mesh.kill_coordinator()
+    await eventually(lambda: _again(joined, held), what="its agent found the new leader")
+    assert len(market.kinds) == bought, "the new leader bought what was held already"
+    os.kill(market.machines[min(held)], signal.SIGKILL)
+    await eventually(lambda: len(market.kinds) > bought, seconds=60, what="another machine")
+    run, agents = await ended(client, run.run_id)
+    assert (run.state, run.sla) == ("succeeded", "met")
+    assert len({agent for agent in agents if agent.startswith("orbit-local-")}) >= 2
+    await eventually(lambda: not market.machines, what="the machines given back")
+
+
+async def _again(joined, held: set[str]) -> bool:
+    await asyncio.sleep(0)
+    return held <= await joined()
