@@ -184,4 +184,4 @@ async def test_machines_that_come_and_go_keep_the_round_from_no_run(
         machines.disks = {f"spot-{number}:1": MemoryBlobs()}
         machines.clock.now_s += 10
         await ended.look()
-    assert looked_at == ["run", *(f"run-{number}" for number in range(5))]
+    assert list(dict.fromkeys(looked_at)) == ["run", *(f"run-{number}" for number in range(5))]
