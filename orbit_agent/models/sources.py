@@ -8,7 +8,9 @@ it will fetch: a branch of a repository is pinned to its commit there. All of th
 
 from __future__ import annotations
 
+import errno
 import shutil
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -141,9 +143,7 @@ class HuggingFaceSource:
                 self.repository, revision=self.revision or None, files_metadata=True
             )
         except Exception as error:  # its own errors, those of its transport, and of the network below
-            raise ModelSourceError(
-                f"Hugging Face repository {self.repository} cannot be listed: {_said(error)}"
-            ) from error
+            raise _hub_error(f"Hugging Face repository {self.repository} cannot be listed", error) from error
         start = f"{self.folder}/" if self.folder else ""
         files = [
             RemoteFile(sibling.rfilename[len(start) :], sibling.size or 0)
@@ -166,7 +166,7 @@ class HuggingFaceSource:
                 )
                 shutil.move(fetched, destination)
             except Exception as error:  # as above
-                raise ModelSourceError(f"{file.path} of {self.repository} cannot be fetched: {_said(error)}") from error
+                raise _hub_error(f"{file.path} of {self.repository} cannot be fetched", error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,29 @@ def parse_source(text: str) -> Source:
             return HuggingFaceSource(f"{owner}/{name}", revision, "/".join(folder))
         case _:
             return PackagedSource(rest)
+
+
+def _hub_error(what: str, error: Exception) -> ModelSourceError:
+    """What went wrong with the hub; that it cannot be reached at all is told apart from what it answers."""
+    from huggingface_hub import constants
+
+    if not _is_unreachable(error):
+        return ModelSourceError(f"{what}: {_said(error)}")
+    return ModelSourceError(
+        f"{what}: {constants.ENDPOINT} cannot be reached from this agent ({_said(error)})",
+        remedy="check its way to the internet, or name a mirror in HF_ENDPOINT; a folder or S3 needs neither",
+    )
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether the network below failed: libraries wrap its errors in their own."""
+    while error is not None:
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+            return True
+        if isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _said(error: Exception) -> str:

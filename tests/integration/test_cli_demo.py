@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from orbit_agent.models.sources import PACKAGED_ROOT
+from tests.integration.model_hub import REPOSITORY, serve
 
 pytest.importorskip("moto", reason="the demo extra is not installed")
 pytest.importorskip("fpdf", reason="the demo extra is not installed")
@@ -25,6 +27,7 @@ needs_model = pytest.mark.skipif(
 )
 
 ROOT = Path(__file__).parents[2]
+DEMO = (sys.executable, "-m", "tui.cli.main", "demo", "--plain")
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -38,15 +41,16 @@ def _command(process: psutil.Process) -> list[str]:
 class Demo:
     """`orbit demo --plain` in a child process, its temporary files in a folder of their own."""
 
-    def __init__(self, folder: Path, documents: int) -> None:
+    def __init__(self, folder: Path, documents: int, hub: str = "", model: str = "orbit-demo") -> None:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.log = folder / "demo.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ORBIT_")}
         environment |= {"ORBIT_HOME": str(folder / "home"), "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
+        environment |= {"HF_ENDPOINT": hub, "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1"} if hub else {}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tui.cli.main", "demo", "--plain", "--documents", str(documents)],
+                [*DEMO, "--documents", str(documents), "--model", model],
                 stdout=log,
                 stderr=log,
                 env=environment,
@@ -76,11 +80,11 @@ class Demo:
 
 
 @pytest.fixture
-def perform(tmp_path: Path) -> Iterator[Callable[[int], Demo]]:
+def perform(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     started: list[Demo] = []
 
-    def start(documents: int) -> Demo:
-        started.append(Demo(tmp_path, documents))
+    def start(documents: int, **settings: str) -> Demo:
+        started.append(Demo(tmp_path, documents, **settings))
         return started[-1]
 
     yield start
@@ -106,7 +110,7 @@ def assert_as_expected(demo: Demo, documents: int) -> None:
 
 
 @needs_model
-def test_the_whole_job(perform: Callable[[int], Demo]) -> None:
+def test_the_whole_job(perform: Callable[..., Demo]) -> None:
     demo = perform(6)
     demo.until("parse-pdf")
     assert demo.process.wait(timeout=180) == 0, demo.said
@@ -115,7 +119,7 @@ def test_the_whole_job(perform: Callable[[int], Demo]) -> None:
 
 
 @needs_model
-def test_an_agent_and_the_coordinator_are_killed_meanwhile(perform: Callable[[int], Demo]) -> None:
+def test_an_agent_and_the_coordinator_are_killed_meanwhile(perform: Callable[..., Demo]) -> None:
     demo = perform(8)
     demo.until(r"parse-pdf [1-8]/8")
     demo.child("orbit_coordinator").kill()
@@ -127,8 +131,34 @@ def test_an_agent_and_the_coordinator_are_killed_meanwhile(perform: Callable[[in
     demo.assert_nothing_left()
 
 
+@needs_model
+def test_the_whole_job_with_a_model_from_a_repository(perform: Callable[..., Demo]) -> None:
+    """The hub is a stand-in on loopback, and holds what ships with Orbit as if somebody else had published it."""
+    with serve() as hub:
+        commit = hub.push({path.name: path.read_bytes() for path in (PACKAGED_ROOT / "orbit-demo").iterdir()})
+        demo = perform(3, hub=hub.url, model=REPOSITORY)
+        assert demo.process.wait(timeout=180) == 0, demo.said
+    assert f"✓ hf:{REPOSITORY} fetched as demo-model" in demo.said
+    assert_as_expected(demo, 3)
+    fetched = {path.rpartition("/")[2] for path in hub.asked if f"/resolve/{commit}/" in path}
+    assert {"model.onnx", "tokenizer.json", "genai_config.json"} <= fetched
+
+
+def test_without_a_way_to_the_repository_it_says_so_and_ends(perform: Callable[..., Demo]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        hub = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        demo = perform(2, hub=hub, model=REPOSITORY)
+        assert demo.process.wait(timeout=120) == 6, demo.said
+    error, what_now = demo.said.splitlines()[-2:]
+    assert error.startswith(f"error: hf:{REPOSITORY} cannot be used: ")
+    assert f"{hub} cannot be reached from this agent" in error and "without --model" in what_now
+    assert "fetched as" not in demo.said and "Traceback" not in demo.said
+    assert not list(demo.temporary.iterdir())
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing_behind(perform: Callable[[int], Demo], how: signal.Signals) -> None:
+def test_interrupted_it_leaves_nothing_behind(perform: Callable[..., Demo], how: signal.Signals) -> None:
     demo = perform(4)
     demo.until("running .*get-files-from-s3 1/1")
     demo.process.send_signal(how)

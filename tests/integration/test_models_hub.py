@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,12 @@ async def test_what_the_hub_lacks_is_a_source_error(hub: Hub, tmp_path: Path) ->
     assert [line.split()[0] for line in said] == ["ModelSourceError"] * 3
     assert "holds no model" in said[0] and "orbit models export" in said[0]
     assert "acme/tiny cannot be listed" in said[1] and "acme/other cannot be listed" in said[2]
+
+
+async def test_a_hub_that_cannot_be_reached_is_told_from_one_that_refuses(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        nowhere = Hub(url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        [said] = await fetch(nowhere, tmp_path, f"hf:{REPOSITORY}", "pull")
+    assert said.startswith(f"ModelSourceError Hugging Face repository {REPOSITORY} cannot be listed: {nowhere.url} ")
+    assert "cannot be reached from this agent" in said and "HF_ENDPOINT" in said

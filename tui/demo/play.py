@@ -138,8 +138,11 @@ class Demonstration:
             failures: dict[str, str] = {}
             async for model in client.watch_pull(pull):
                 failures = pull.failures(model)
-        if failures:
-            raise ModelError(f"{source} cannot be used: {'; '.join(failures.values())}")
+            if failures:
+                raise ModelError(
+                    f"{source} cannot be used: {'; '.join(failures.values())}",
+                    remedy="without --model the demonstration runs on the model that ships with Orbit, offline",
+                )
         return OWN_MODEL
 
     async def _run(self, client: OrbitClient, outside: Child, state: State, model: str) -> Run:
