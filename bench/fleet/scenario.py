@@ -74,6 +74,9 @@ def _agents(each: dict[str, Any], end_ms: int, satellites: tuple[str, ...]) -> l
     found: list[SimAgent] = []
     prices = tuple((int(1000 * at), float(usd)) for at, usd in each.get("prices", []))
     tariff = tuple((int(at) // 60, float(usd)) for at, usd in each.get("tariff", []))
+    usual = tuple((int(at) // 60, float(usd)) for at, usd in each.get("daily-prices", []))
+    if usual:
+        prices = tuple((begin, usd) for begin, _, usd in spans(usual, 0, end_ms))
     if tariff:
         prices = tuple((begin, usd) for begin, _, usd in spans(tariff, 0, end_ms))
     for number in range(each.get("count", 1)):
@@ -93,7 +96,7 @@ def _agents(each: dict[str, Any], end_ms: int, satellites: tuple[str, ...]) -> l
             cpu_milli=int(1000 * each.get("cpus", 4)),
             memory_bytes=int(each.get("memory-gib", 16) * GIB),
             gpus=gpus,
-            price_usd_per_hour=prices[0][1] if tariff else float(each["price"]),
+            price_usd_per_hour=prices[0][1] if tariff or usual else float(each["price"]),
             tariff=tariff,
             price_kind=each.get("kind", "owned"),
             labels=(("hardware", each.get("hardware", each["name"])),),

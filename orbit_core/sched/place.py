@@ -136,7 +136,9 @@ class Placer:
             cost = {
                 agent_id: usd
                 for agent_id, usd in cost.items()
-                if usd <= least and not _cheaper_later(now.state.agents[agent_id].facts, now.state.now_ms)
+                if usd <= least
+                and not plan.awaits(agent_id)
+                and not _cheaper_later(now.state.agents[agent_id].facts, now.state.now_ms)
             }
         else:
             pools = plan.open_pools(number)

@@ -50,6 +50,10 @@ class Plan:
         found = self.picture.class_of.get((run_id, step))
         return found if found is not None and self.picture.classes[found].ready else None
 
+    def awaits(self, agent_id: str) -> bool:
+        """Whether an hour of that agent may be worth waiting for, so that only a plan can say what starts there now."""
+        return self.picture.pool_of.get(agent_id) in self.picture.awaited
+
     def pressing(self, number: int, now_ms: int) -> bool:
         """Whether all of the class has to start now, wherever there is room."""
         work = self.picture.classes[number]
@@ -117,7 +121,7 @@ class Planner:
 
     def plan(self, state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Plan:
         """The plan from `now_ms` on. `attempts`: how many more each agent takes at once now; None: any number."""
-        picture = observe(look(state, now_ms, attempts), demands(state), self._first_slice_ms)
+        picture = observe(look(state, now_ms, attempts, expectant=True), demands(state), self._first_slice_ms)
         return make_plan(picture, now_ms, solve(picture, self._time_limit_s))
 
     def forecasts(self, state: MeshState, plan: Plan) -> list[tuple[str, bool]]:

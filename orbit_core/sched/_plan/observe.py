@@ -14,11 +14,12 @@ from itertools import pairwise
 from orbit_core.sched._plan.durations import Durations, Tails
 from orbit_core.sched._plan.picture import NEARLY, Option, Picture, Pool, WorkClass
 from orbit_core.sched._plan.pools import can_hold, need_room, pools_of
+from orbit_core.sched._plan.usual import only_while_safe, usual_prices
 from orbit_core.sched.estimate import Estimate, fan_out, hardware_kind, knows_fan_out
 from orbit_core.sched.model import AgentFacts, RunStatus, Status
 from orbit_core.sched.price import expected_cost_usd
 from orbit_core.sched.state import MeshState, Run
-from orbit_core.sched.tariff import DAY_MS, lowest_price, mean_price, spans
+from orbit_core.sched.tariff import DAY_MS, Tariff, lowest_price, mean_price, spans
 from orbit_core.sched.workflow import StepPlan, Workflow
 
 #: The first slice where nobody says another: what starts in it starts now.
@@ -71,6 +72,7 @@ def demands(state: MeshState) -> list[Demand]:
 class Scene:
     """What a plan has to know of the mesh besides the work. `facts`: one agent of each pool.
 
+    `usual`: by pool, prices by the time of day that are expected and that nobody has promised.
     Taken from the state once and independent of it after that, but for what `durations` reads.
     """
 
@@ -79,13 +81,18 @@ class Scene:
     pool_of: Mapping[str, int]
     facts: tuple[AgentFacts, ...]
     now_ms: int
+    usual: Mapping[int, Tariff] = field(default_factory=dict[int, Tariff])
 
 
-def look(state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None) -> Scene:
-    """The scene at `now_ms`. `attempts`: how many more each agent takes at once now; None: any number."""
+def look(state: MeshState, now_ms: int, attempts: Mapping[str, int] | None = None, *, expectant: bool = False) -> Scene:
+    """The scene at `now_ms`. `attempts`: how many more each agent takes at once now; None: any number.
+
+    `expectant`: what spot prices usually are counts too. A quote, which is to be kept, goes without.
+    """
     durations = Durations(state.estimates, (agent.facts for agent in state.agents.values()))
     pools, pool_of, facts = pools_of(state, durations, now_ms, attempts)
-    return Scene(durations, pools, pool_of, tuple(facts), now_ms)
+    usual = usual_prices(state.history, facts, now_ms) if expectant else {}
+    return Scene(durations, pools, pool_of, tuple(facts), now_ms, usual)
 
 
 def observe(scene: Scene, wanted: Iterable[Demand], first_slice_ms: float = FIRST_SLICE_MS) -> Picture:
@@ -112,7 +119,8 @@ def observe(scene: Scene, wanted: Iterable[Demand], first_slice_ms: float = FIRS
     class_of = {(part.demand.name, index): numbers[key] for key, members in groups.items() for part, index in members}
     bounds = _bounds(view, classes, first_slice_ms)
     classes = tuple(_priced(view, each, bounds) for each in classes)
-    return Picture(scene.pools, classes, bounds, class_of, scene.pool_of)
+    picture = Picture(scene.pools, classes, bounds, class_of, scene.pool_of)
+    return only_while_safe(picture, scene.usual) if scene.usual else picture
 
 
 # Work.
@@ -127,6 +135,7 @@ class _View:
         self.facts = scene.facts
         self.now_ms = scene.now_ms
         self.durations = scene.durations
+        self._usual = scene.usual
         self._demanded: dict[StepPlan, float] = {}
 
     def capable(self, step: StepPlan) -> list[int]:
@@ -145,21 +154,22 @@ class _View:
         """How much of the step there is in all classes: what chance makes longer, it makes shorter elsewhere."""
         return self._demanded.get(step, 0.0)
 
+    def tariff(self, pool: int) -> Tariff:
+        """What an hour costs by the time of day, as promised, or as it usually is; empty: as it is now."""
+        return (self.facts[pool].tariff or self._usual.get(pool, ())) if self.facts[pool].price_usd_per_hour > 0 else ()
+
     def prices(self, pool: int, from_ms: float, to_ms: float) -> float:
         """What an hour costs on average between two times from now, in times of what it costs now."""
-        facts = self.facts[pool]
-        if not facts.tariff or facts.price_usd_per_hour <= 0:
-            return 1.0
+        tariff, now_usd = self.tariff(pool), self.facts[pool].price_usd_per_hour
         begin = self.now_ms + int(from_ms)
-        return mean_price(facts.tariff, begin, self.now_ms + int(to_ms)) / facts.price_usd_per_hour
+        return mean_price(tariff, begin, self.now_ms + int(to_ms)) / now_usd if tariff else 1.0
 
     def cheapest_hour(self, pool: int, until_ms: float) -> float:
         """The lowest price until that time from now, in times of what an hour costs now."""
-        facts = self.facts[pool]
-        if not facts.tariff or facts.price_usd_per_hour <= 0:
+        tariff, now_usd = self.tariff(pool), self.facts[pool].price_usd_per_hour
+        if not tariff:
             return 1.0
-        lowest = lowest_price(facts.tariff, self.now_ms, self.now_ms + max(1, int(until_ms)))
-        return min(1.0, lowest / facts.price_usd_per_hour)
+        return min(1.0, lowest_price(tariff, self.now_ms, self.now_ms + max(1, int(until_ms))) / now_usd)
 
     def fastest(self, step: StepPlan) -> Estimate:
         known = [self.estimate(pool, step) for pool in self.capable(step)]
@@ -305,11 +315,11 @@ def _options(view: _View, workflow: Workflow, step: StepPlan, amount: float, fin
 
 def _priced(view: _View, work: WorkClass, bounds: tuple[float, ...]) -> WorkClass:
     """With what attempts cost by the slice that they start in, on pools whose price changes with time."""
-    if not any(view.facts[pool].tariff for pool in work.options):
+    if not any(view.tariff(pool) for pool in work.options):
         return work
     options = dict(work.options)
     for pool, option in work.options.items():
-        if view.facts[pool].tariff:
+        if view.tariff(pool):
             last = max(0.0, work.finish_ms - option.reserve_ms - option.duration_ms)
             # No attempt starts after the last moment: what it would cost then is not to be compared with.
             starts = [(min(start, last), min(end, last)) for start, end in pairwise(bounds)]
@@ -321,11 +331,10 @@ def _priced(view: _View, work: WorkClass, bounds: tuple[float, ...]) -> WorkClas
 def _switches(view: _View, horizon_ms: float) -> list[float]:
     """When tariffs change the price of a pool, from now, the first few of them."""
     found: set[float] = set()
-    for facts in view.facts:
-        if facts.tariff:
-            ends = (
-                end for _, end, _ in spans(facts.tariff, view.now_ms, view.now_ms + min(int(horizon_ms), 2 * DAY_MS))
-            )
+    for pool in range(len(view.pools)):
+        tariff = view.tariff(pool)
+        if tariff:
+            ends = (end for _, end, _ in spans(tariff, view.now_ms, view.now_ms + min(int(horizon_ms), 2 * DAY_MS)))
             found.update(float(end - view.now_ms) for end in ends)
     return sorted(found)[:_SWITCHES_MOST]
 

@@ -125,13 +125,17 @@ class WorkClass:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that a plan rests on. `class_of` finds the class of a run's step; `pool_of` that of an agent."""
+    """Everything that a plan rests on. `class_of` finds the class of a run's step; `pool_of` that of an agent.
+
+    `awaited`: pools on which some work may wait for a price that is usual and not promised.
+    """
 
     pools: tuple[Pool, ...]
     classes: tuple[WorkClass, ...]
     bounds_ms: tuple[float, ...]
     class_of: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     pool_of: Mapping[str, int] = field(default_factory=dict[str, int])
+    awaited: Mapping[int, None] = field(default_factory=dict[int, None])
 
     @property
     def slices(self) -> range:
