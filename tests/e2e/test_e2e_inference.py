@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -10,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psutil
 import pytest
+from moto.server import ThreadedMotoServer
 
 from orbit_core.client import OrbitClient, Run
 from orbit_core.errors import InvalidSpecError, NotFoundError, PreconditionError
@@ -42,6 +45,25 @@ cluster:
 """
 
 
+class S3:
+    """An S3 endpoint, its client, and what an agent's environment says of it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.environment = {
+            "AWS_ENDPOINT_URL_S3": endpoint,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+            region_name="us-east-1",
+        )
+
+
 def documents(count: int) -> list[dict[str, str]]:
     return [{"prompt": f"revenue of quarter {number}"} for number in range(count)]
 
@@ -58,9 +80,27 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-async def mesh(start_mesh: Callable[..., Any], hub: Hub, tmp_path: Path) -> AsyncIterator[LocalMesh]:
+def bucket() -> Iterator[S3]:
+    """The tiny model below a prefix of a bucket, among other objects."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    s3 = S3(f"http://{host}:{port}")
+    s3.client.create_bucket(Bucket="models")
+    for path in TINY.iterdir():
+        s3.client.put_object(Bucket="models", Key=f"llm/tiny/{path.name}", Body=path.read_bytes())
+    for other in ("llm/tiny-2/model.onnx", "llm/tiny/model.safetensors"):
+        s3.client.put_object(Bucket="models", Key=other, Body=b"not for us")
+    yield s3
+    s3.client.close()
+    server.stop()
+
+
+@pytest.fixture
+async def mesh(start_mesh: Callable[..., Any], hub: Hub, bucket: S3, tmp_path: Path) -> AsyncIterator[LocalMesh]:
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-    yield await start_mesh(AGENTS, environment=environment)
+    yield await start_mesh(AGENTS, environment=environment | bucket.environment)
 
 
 async def finish(client: OrbitClient, run: Run) -> Run:
@@ -94,7 +134,7 @@ def model_process(mesh: LocalMesh, agent: str) -> psutil.Process:
 
 
 async def test_models_over_a_mesh(
-    mesh: LocalMesh, connect: Callable[[LocalMesh], OrbitClient], hub: Hub, tmp_path: Path, eventually: Any
+    mesh: LocalMesh, connect: Callable[[LocalMesh], OrbitClient], hub: Hub, bucket: S3, tmp_path: Path, eventually: Any
 ) -> None:
     """One mesh, many stories: each is checked on its own below."""
     client = connect(mesh)
@@ -109,6 +149,7 @@ async def test_models_over_a_mesh(
     await a_model_that_babbles_is_cut_off(client)
     await a_damaged_file_is_found_and_fetched_again(mesh, client)
     await a_repository_is_pinned_for_every_agent(mesh, client, hub)
+    await a_bucket_serves_every_agent_the_same(client, bucket, expected)
     await a_removed_model_is_gone_everywhere(mesh, client, eventually)
 
 
@@ -258,8 +299,29 @@ async def a_repository_is_pinned_for_every_agent(mesh: LocalMesh, client: OrbitC
     assert "cannot be listed" in pull.failures(gone)["other"]
 
 
+async def a_bucket_serves_every_agent_the_same(client: OrbitClient, bucket: S3, expected: list[str]) -> None:
+    await client.add_model("from-s3", "s3://models/llm/tiny")
+    await client.submit(cluster("bucket", "{model: from-s3, max-tokens: 400}", documents(24)))
+    run = await finish(client, await client.trigger("test/bucket"))  # whoever runs it fetches it
+    assert (run.state, run.lineages_succeeded) == ("succeeded", 24)
+    assert [each.value["text"] for each in await answers(client, run)] == expected
+    pull = await client.pull_model("from-s3")
+    pinned = [model async for model in client.watch_pull(pull)][-1]
+    assert pull.failures(pinned) == {}
+    assert {file.path for file in pinned.files} == {path.name for path in TINY.iterdir()}
+    bucket.client.put_object(Bucket="models", Key="llm/tiny/model.onnx", Body=b"retrained")
+    await client.add_model("from-s3", "s3://models/llm/tiny")  # pinned anew: an agent that fetches it now finds another
+    pull = await client.pull_model("from-s3", agent_ids=["other"])
+    changed = [model async for model in client.watch_pull(pull)][-1]
+    assert pull.failures(changed) == {} and changed.hash != pinned.hash
+    await client.add_model("from-s3", "s3://models/nothing")
+    pull = await client.pull_model("from-s3", agent_ids=["other"])
+    nothing = [model async for model in client.watch_pull(pull)][-1]
+    assert "s3://models/nothing holds no model" in pull.failures(nothing)["other"]
+
+
 async def a_removed_model_is_gone_everywhere(mesh: LocalMesh, client: OrbitClient, eventually: Any) -> None:
-    for name in ("from-hub", "damaged", "nowhere", "garbled", "open"):
+    for name in ("from-hub", "from-s3", "damaged", "nowhere", "garbled", "open"):
         assert await client.remove_model(name)
     assert not await client.remove_model("from-hub")
     assert await client.remove_model("tiny")
