@@ -1,7 +1,8 @@
 """Which mesh is meant: addresses given in words, in the environment, or in the context file that `orbit up` writes.
 
 `--address` wins, then `ORBIT_ADDRESS`, then the context that `ORBIT_CONTEXT` names, then the current one, both of
-`context.json` under `ORBIT_HOME` (by default the user's data directory). The file holds addresses only: no credential
+`context.json` under `ORBIT_HOME` (by default the user's data directory). The file holds addresses, and whose mesh it is
+where one process keeps it: a context whose process was killed means nothing any more, and is left out. No credential
 belongs into it.
 """
 
@@ -15,12 +16,13 @@ import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import platformdirs
 
 from orbit_core.errors import FieldViolation, InvalidRequestError, MeshUnreachableError, NotFoundError
 from orbit_core.ids import NAME_PATTERN
+from orbit_core.owners import Owner
 
 DEFAULT_CONTEXT: Final = "local"
 _FILE_VERSION: Final = 1
@@ -116,10 +118,12 @@ def delete_context(home: Path, name: str) -> bool:
     return found is not None
 
 
-def write_context(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> None:
-    """Make `name` the current context."""
+def write_context(
+    home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT, owner: Owner | None = None
+) -> None:
+    """Make `name` the current context. `owner`: the process that the mesh ends with, if it ends with one."""
     contexts, _ = _load(home)
-    contexts[name] = {"addresses": list(addresses)}
+    contexts[name] = {"addresses": list(addresses), **({"owner": owner.to_json()} if owner else {})}
     _store(home, contexts, name)
 
 
@@ -134,28 +138,37 @@ def remove_context(home: Path, addresses: Sequence[str], name: str = DEFAULT_CON
 
 @contextlib.contextmanager
 def context_file(home: Path, addresses: Sequence[str], name: str = DEFAULT_CONTEXT) -> Generator[Path, None, None]:
-    """The context file names this mesh for as long as the block lasts."""
-    write_context(home, addresses, name)
+    """The context file names this mesh for as long as the block lasts, and no longer than this process."""
+    write_context(home, addresses, name, Owner.this_process())
     try:
         yield home / "context.json"
     finally:
         remove_context(home, addresses, name)
 
 
-def _load(home: Path) -> tuple[dict[str, dict[str, list[str]]], str]:
+def _load(home: Path) -> tuple[dict[str, dict[str, Any]], str]:
+    """Contexts by name, and the current one's; those that a killed process left are not among them."""
     try:
         content = json.loads((home / "context.json").read_bytes())
         if content["version"] != _FILE_VERSION:
             return {}, DEFAULT_CONTEXT
-        contexts = {
-            str(name): {"addresses": [*map(str, each["addresses"])]} for name, each in content["contexts"].items()
-        }
-        return contexts, str(content["current"])
+        found = {str(name): _entry(each) for name, each in content["contexts"].items()}
+        current = str(content["current"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, DEFAULT_CONTEXT
+    contexts = {name: each for name, (each, owner) in found.items() if owner is None or not owner.is_gone()}
+    if current in found and current not in contexts:
+        current = next(iter(contexts), DEFAULT_CONTEXT)
+    return contexts, current
 
 
-def _store(home: Path, contexts: dict[str, dict[str, list[str]]], current: str) -> None:
+def _entry(written: Mapping[str, Any]) -> tuple[dict[str, Any], Owner | None]:
+    owner = Owner.from_json(written.get("owner"))
+    entry: dict[str, Any] = {"addresses": [*map(str, written["addresses"])]}
+    return (entry | {"owner": owner.to_json()} if owner else entry), owner
+
+
+def _store(home: Path, contexts: dict[str, dict[str, Any]], current: str) -> None:
     """Replace the file in one go, so that a reader sees the old one or the new one."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {"version": _FILE_VERSION, "current": current, "contexts": contexts}

@@ -159,6 +159,7 @@ def test_a_child_that_dies_is_told_and_a_killed_mesh_leaves_nobody(start: Callab
     assert up.orbit("agents").returncode == 0
     up.end(signal.SIGKILL)
     up.assert_gone()
+    assert json.loads(up.orbit("context", "list", "--json").stdout) == [], "nobody is there to be found"
 
 
 def test_a_mesh_without_etcd_ends_and_says_so(start: Callable[..., Up]) -> None:

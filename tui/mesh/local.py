@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from orbit_core.errors import ConflictError, MeshUnreachableError, OrbitError
 from orbit_core.security.vault import load_master_key
 from orbit_core.store.blobs.home import BlobHome
 from orbit_core.store.embedded import EmbeddedEtcd
+from tui.mesh import temporary
 from tui.mesh.child import Child, ChildEnded
 
 READY_TIMEOUT_S: Final = 90.0
@@ -76,7 +75,7 @@ class LocalMesh:
         self.plans = tuple(agents)
         self._coordinator_count = coordinators
         self.temporary = data is None
-        self.data = Path(tempfile.mkdtemp(prefix="orbit-")) if data is None else data.absolute()
+        self.data = temporary.make() if data is None else data.absolute()
         self._etcd_given = tuple(etcd)
         self._listen_host = listen_host
         self._listen_port = listen_port
@@ -153,7 +152,7 @@ class LocalMesh:
             raise
         finally:
             if self.temporary:
-                shutil.rmtree(self.data, ignore_errors=True)
+                temporary.remove(self.data)
 
     async def wait_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Return when somebody leads and every agent that runs is attached to it."""
