@@ -13,7 +13,7 @@ import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ _MIN_BUDGET_TOKENS: Final = 256
 _CAN_FORGET: Final = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 _MASK_STEP: Final = 64  # the mask's width goes up in steps, so that its buffer is seldom made anew
 _BINDINGS: Final = 128
+_KEPT: Final = 16
+_KEPT_ROWS: Final = 64  # of logits, in all feeds that are kept: a row has a number for each word of the vocabulary
 
 
 def why_not_batched(folder: DecoderFolder) -> str | None:
@@ -149,6 +151,15 @@ class Slots:
         self.high_water[slot] = 0
 
 
+class _Shape(NamedTuple):
+    """A run of so many sequences from `slot` on, `tokens` of each, under a mask of `width` columns."""
+
+    slot: int
+    sequences: int
+    tokens: int
+    width: int
+
+
 @dataclass(slots=True)
 class _Feed:
     """A binding and the arrays behind it. `wanted`: the (sequence, token) pairs whose logits are to come."""
@@ -204,6 +215,7 @@ class DecoderSession:
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._columns = np.arange(folder.context_length, dtype=np.int64)
         self._decoding: _Feed | None = None
+        self._kept: OrderedDict[tuple[_Shape, tuple[tuple[int, int], ...]], _Feed] = OrderedDict()
 
     @property
     def provider(self) -> str:
@@ -213,8 +225,12 @@ class DecoderSession:
     def first(self, slot: int, prompts: Sequence[Sequence[int]]) -> Floats:
         """The first tokens of sequences in `slot` and those after it; logits of each one's last token."""
         width = max(map(len, prompts))
-        feed = self._feed(slot, len(prompts), width, width, [(row, len(p) - 1) for row, p in enumerate(prompts)])
+        wanted = [(row, len(prompt) - 1) for row, prompt in enumerate(prompts)]
+        feed = self._feed(_Shape(slot, len(prompts), width, width), wanted, self._binding(slot, slot + len(prompts)))
+        self._decoding = None  # its binding may be this one
         feed.positions[:] = self._columns[:width]
+        feed.mask[:] = 1
+        feed.ids[:] = 0
         for row, prompt in enumerate(prompts):
             feed.ids[row, : len(prompt)] = prompt
             feed.mask[row, len(prompt) :] = 0
@@ -222,20 +238,23 @@ class DecoderSession:
 
     def extend(self, slot: int, past: int, tokens: Sequence[int], wanted: Sequence[int]) -> Floats:
         """More tokens of one sequence that holds `past`; logits at the places `wanted` among `tokens`."""
-        feed = self._feed(slot, 1, len(tokens), past + len(tokens), [(0, place) for place in wanted])
+        held = past + len(tokens)
+        feed = self._kept_feed(_Shape(slot, 1, len(tokens), self._mask_width(held)), [(0, place) for place in wanted])
         feed.ids[0] = tokens
-        feed.positions[0] = self._columns[past : past + len(tokens)]
+        feed.positions[0] = self._columns[past:held]
+        np.less(self._columns[: feed.mask.shape[1]], held, out=feed.mask[0], casting="unsafe")
         return self._run(feed)
 
     def decode(self, tokens: Sequence[int], pasts: Sequence[int], wanted: Sequence[int]) -> Floats:
         """One token for each of the sequences in slots 0, 1, …, which hold `pasts`; logits of those in `wanted`."""
-        count = len(tokens)
-        width = min(-(-(max(pasts) + 1) // _MASK_STEP) * _MASK_STEP, self.slots.length)
+        if len(tokens) == 1:
+            return self.extend(0, pasts[0], tokens, wanted)
+        width = self._mask_width(max(pasts) + 1)
         places = [(row, 0) for row in wanted]
         feed = self._decoding
-        if feed is None or (feed.mask.shape, feed.wanted) != ((count, width), places):
-            feed = self._feed(0, count, 1, width, places)
-            self._decoding = feed
+        if feed is None or (feed.mask.shape, feed.wanted) != ((len(tokens), width), places):
+            shape = _Shape(0, len(tokens), 1, width)
+            feed = self._decoding = self._feed(shape, places, self._binding(0, len(tokens)))
         feed.ids[:, 0] = tokens
         feed.positions[:, 0] = pasts
         np.less_equal(self._columns[:width], feed.positions, out=feed.mask, casting="unsafe")
@@ -244,21 +263,38 @@ class DecoderSession:
     def rebind(self) -> None:
         """Forgets bindings to key-value arrays that are no longer there."""
         self._bindings.clear()
+        self._kept.clear()
         self._decoding = None
 
-    def _feed(self, slot: int, count: int, tokens: int, width: int, wanted: Sequence[tuple[int, int]]) -> _Feed:
-        """Bound inputs for `count` sequences of `tokens` each from `slot` on, and room for the logits `wanted`."""
+    def _mask_width(self, tokens: int) -> int:
+        return min(-(-tokens // _MASK_STEP) * _MASK_STEP, self.slots.length)
+
+    def _kept_feed(self, shape: _Shape, wanted: Sequence[tuple[int, int]]) -> _Feed:
+        """The feed of an earlier run that was like this one, to be filled anew; else one that is kept.
+
+        Several stay bound at once: a sequence that is alone runs now this many tokens, now that many.
+        """
+        key = (shape, tuple(wanted))
+        feed = self._kept.pop(key, None)
+        if feed is None:
+            feed = self._feed(shape, wanted, self._new_binding(shape.slot, shape.slot + shape.sequences))
+        self._kept[key] = feed
+        while len(self._kept) > _KEPT or sum(len(each.logits) for each in self._kept.values()) > _KEPT_ROWS:
+            self._kept.popitem(last=False)  # this one at last, where it alone is larger
+        return feed
+
+    def _feed(self, shape: _Shape, wanted: Sequence[tuple[int, int]], binding: Any) -> _Feed:
+        """Inputs of that shape in `binding`, and room for the logits `wanted`."""
         folder = self._folder
-        binding = self._binding(slot, slot + count)
-        self._decoding = None  # its binding may be this one
+        count, tokens = shape.sequences, shape.tokens
         places = np.array(wanted, np.int64).reshape(-1, 1, 2)
         rows = len(wanted) if self._pruned else count * tokens
         feed = _Feed(
             wanted=wanted,
             binding=binding,
-            ids=np.zeros((count, tokens), np.int64),
-            mask=np.ones((count, width), np.int64),
-            positions=np.zeros((count, tokens), np.int64),
+            ids=np.empty((count, tokens), np.int64),
+            mask=np.empty((count, shape.width), np.int64),
+            positions=np.empty((count, tokens), np.int64),
             places=places,
             logits=np.empty((rows, folder.vocabulary), self._logits_dtype),
         )
@@ -268,8 +304,8 @@ class DecoderSession:
         for name, array in inputs.items():
             if name in self._inputs or name == LOGIT_ROWS:
                 binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
-        shape = (rows, 1, folder.vocabulary) if self._pruned else (count, tokens, folder.vocabulary)
-        binding.bind_output(folder.logits, "cpu", 0, self._logits_dtype, shape, feed.logits.ctypes.data)
+        logits_shape = (rows, 1, folder.vocabulary) if self._pruned else (count, tokens, folder.vocabulary)
+        binding.bind_output(folder.logits, "cpu", 0, self._logits_dtype, logits_shape, feed.logits.ctypes.data)
         return feed
 
     def _run(self, feed: _Feed) -> Floats:
@@ -285,14 +321,17 @@ class DecoderSession:
         if binding is not None:
             self._bindings.move_to_end((lo, hi))
             return binding
+        binding = self._bindings[lo, hi] = self._new_binding(lo, hi)
+        while len(self._bindings) > _BINDINGS:
+            self._bindings.popitem(last=False)
+        return binding
+
+    def _new_binding(self, lo: int, hi: int) -> Any:
         binding = self._session.io_binding()
         for past, present, array in self.slots.arrays:
             part = array[lo:hi]
             binding.bind_input(past, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
             binding.bind_output(present, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
-        self._bindings[lo, hi] = binding
-        while len(self._bindings) > _BINDINGS:
-            self._bindings.popitem(last=False)
         return binding
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _NGRAM: Final = 3
-_WIDTHS: Final = (2, 4, 8, 16)
+_WIDTHS: Final = (1, 2, 4, 8, 16)
 _SMOOTHING: Final = 0.2
 
 
