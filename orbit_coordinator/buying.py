@@ -17,9 +17,10 @@ from orbit_coordinator.leader import Leader
 from orbit_coordinator.streams import AgentStreams
 from orbit_core.clock import Clock
 from orbit_core.errors import FencedError, NotLeaderError
-from orbit_core.sched.capacity import Buyer, Offer, Terms, agents_of_machines, machines, settle
+from orbit_core.sched.capacity import Buyer, Terms, machines, settle
 from orbit_core.sched.events import CapacityChanged, CapacityReleased
 from orbit_core.sched.model import AgentFacts, AgentStatus, Gpu
+from orbit_core.sched.shortfall import Offer, agents_of_machines
 from orbit_core.sched.state import Machine, Run
 from orbit_core.spec.capacity_file import CapacitySpec, PoolSpec
 

@@ -17,43 +17,19 @@ from typing import Literal
 
 from orbit_core.errors import PreconditionError
 from orbit_core.ids import derived_id
-from orbit_core.sched._plan.observe import demands, look, observe
-from orbit_core.sched._plan.picture import Picture
-from orbit_core.sched._plan.pools import can_hold
-from orbit_core.sched.estimate import Estimate, estimate, hardware_kind
 from orbit_core.sched.events import CapacityChanged, CapacityChosen
 from orbit_core.sched.market import Choice, Holding, MarketPolicy, MarketView, Pool
-from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
-from orbit_core.sched.plan import TIME_LIMIT_S, solve
-from orbit_core.sched.price import COLD_MODEL_MS, FETCHED_MODEL_MS
-from orbit_core.sched.state import Agent, Lane, Machine, MeshState, Run
-from orbit_core.sched.workflow import StepPlan
+from orbit_core.sched.model import AgentStatus
+from orbit_core.sched.shortfall import Offer, Shortfall, agents_of_machines, shortfalls
+from orbit_core.sched.state import Lane, Machine, MeshState, Run
 
-#: The label with a bought machine's name, which its agent carries.
-INSTANCE_LABEL = "orbit-instance"
 #: More is bought for a run, or what it holds given back, when so many looks in a row say so.
 _SURE_AFTER = 2
 #: What a lane's work may take of the time that is left when lanes are counted: the rest is for waiting and losses.
-_SHARE = 0.6
+_SHARE = 0.7
 #: A machine whose agent has not joined after so many times its restart, and a minute, is given up.
 _JOIN_PATIENCE = 3.0
 _JOIN_GRACE_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A pool where machines are sold. `facts`: what the agent of one will be; `available`: a spot one, now.
-
-    No `satellites` in `facts`: they have whatever is needed. `slots`: attempts at once on one at most.
-    """
-
-    name: str
-    facts: AgentFacts
-    slots: int
-    restart_ms: int
-    spot_usd_per_hour: float
-    on_demand_usd_per_hour: float
-    available: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +39,6 @@ class Terms:
     mesh: str
     tick_ms: int
     most: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shortfall:
-    """What the agents that are there cannot do of a run in time: the time it takes one machine, and by when it must."""
-
-    machine_ms: float
-    due_ms: float
-    restart_ms: float
-    offers: tuple[Offer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +66,6 @@ def machines(state: MeshState) -> dict[str, tuple[Run, int, Machine]]:
                     if machine is not None:
                         found[machine.name] = (run, number, machine)
     return found
-
-
-def agents_of_machines(state: MeshState) -> dict[str, Agent]:
-    """The agents on bought machines, by the machine's name."""
-    named = ((dict(agent.facts.labels).get(INSTANCE_LABEL), agent) for agent in state.agents.values())
-    return {name: agent for name, agent in named if name}
 
 
 def settle(
@@ -207,7 +167,7 @@ class Buyer:
         lanes = len(run.bought)
         self._tight[run.id] = self._tight.get(run.id, 0) + 1 if need.machine_ms > room_ms else 0
         if self._tight[run.id] >= _SURE_AFTER:
-            lanes = min(terms.most, lanes + math.ceil((need.machine_ms - room_ms) / (_SHARE * left_ms)))
+            lanes += math.ceil((need.machine_ms - room_ms) / (_SHARE * left_ms))
         numbers = [*holding, *(number for number in range(lanes) if number not in holding)]
         numbers = numbers[: len(holding) + max(0, room)]
         if len(numbers) < lanes:
@@ -290,108 +250,3 @@ def _kind(held: Machine | None) -> Literal["none", "spot", "on-demand"]:
     if held is None:
         return "none"
     return "spot" if held.kind == "spot" else "on-demand"
-
-
-# Shortfalls.
-
-
-def shortfalls(
-    state: MeshState, offers: Sequence[Offer], now_ms: int, attempts: Mapping[str, int] | None = None
-) -> dict[str, Shortfall]:
-    """Of each run, what a plan without the bought machines cannot end in time, and what runs on them now."""
-    bought = agents_of_machines(state)
-    names = dict.fromkeys(agent.facts.id for agent in bought.values())
-    others = {agent_id: _as_if_there(agent) for agent_id, agent in state.agents.items() if agent_id not in names}
-    without = replace(state, agents=others)
-    picture = observe(look(without, now_ms, attempts), demands(state))
-    late = _late_by_run(picture, solve(picture, TIME_LIMIT_S).late) if picture.classes else {}
-    running = _running_on(state, bought.values(), now_ms)
-    found: dict[str, Shortfall] = {}
-    for run_id in dict.fromkeys([*late, *running]):
-        run = state.runs[run_id]
-        steps = state.workflow(run).steps
-        parts = [(steps[index], amount, finish_ms) for index, amount, finish_ms in late.get(run_id, [])]
-        fitting = tuple(offer for offer in offers if all(_fits(offer, step) for step, _, _ in parts))
-        most_ms, due_ms = 0.0, float(run.deadline_ms)
-        for offer in fitting:
-            machine_ms, by_ms = _on_one(state, offer, parts)
-            most_ms, due_ms = max(most_ms, machine_ms), min(due_ms, now_ms + by_ms)
-        if run.deadline_ms <= now_ms:
-            due_ms = float(run.deadline_ms)
-        cold_ms = COLD_MODEL_MS + FETCHED_MODEL_MS if any(step.model for step, _, _ in parts) else 0
-        restart_ms = max((offer.restart_ms for offer in fitting), default=0) + cold_ms
-        found[run_id] = Shortfall(most_ms + running.get(run_id, 0.0), due_ms, restart_ms, fitting)
-    return found
-
-
-def _as_if_there(agent: Agent) -> Agent:
-    """One whose stream has just broken is waited for: nothing is bought in its place before it is lost."""
-    return replace(agent, status=AgentStatus.ATTACHED) if agent.status is AgentStatus.DETACHED else agent
-
-
-def _late_by_run(picture: Picture, late: Mapping[int, float]) -> dict[str, list[tuple[int, float, float]]]:
-    """(step, how many attempts are late, when they have to have ended) of each run.
-
-    Where runs were put together into one class, those with its last deadlines are late, as many as it takes.
-    """
-    found: dict[str, list[tuple[int, float, float]]] = {}
-    step_of = {(number, run_id): step for (run_id, step), number in picture.class_of.items()}
-    for number, amount in late.items():
-        work = picture.classes[number]
-        many = min(len(work.runs), math.ceil(amount / work.amount * len(work.runs)))
-        for run_id in work.runs[len(work.runs) - many :]:
-            found.setdefault(run_id, []).append((step_of[(number, run_id)], amount / many, work.finish_ms))
-    return found
-
-
-def _running_on(state: MeshState, agents: Iterable[Agent], now_ms: int) -> dict[str, float]:
-    """For each run, how long its attempts on these agents are expected to take still: the longest of each agent."""
-    found: dict[str, float] = {}
-    for agent in agents:
-        longest: dict[str, float] = {}
-        for assigned in agent.assigned.values():
-            known = state.invocation(assigned.run_id, assigned.invocation_id)
-            if known is None or known[0].status is not RunStatus.RUNNING:
-                continue
-            step = state.step_of(*known)
-            left_ms = _estimate(state, agent.facts, step).mean_ms - (now_ms - known[1].assigned_ms)
-            longest[assigned.run_id] = max(longest.get(assigned.run_id, 1.0), left_ms)
-        for run_id, left_ms in longest.items():
-            found[run_id] = found.get(run_id, 0.0) + left_ms
-    return found
-
-
-def _on_one(state: MeshState, offer: Offer, parts: Iterable[tuple[StepPlan, float, float]]) -> tuple[float, float]:
-    """The time that the work takes on one machine, and by when, from now, all of it has to be done.
-
-    The mean of each, and once the spread of them together. One machine keeps every deadline exactly when, for each
-    of them, what is due by then is done by then (Jackson 1955): the whole is due when the tightest of these says.
-    """
-    total_ms, spread = 0.0, 0.0
-    done: list[tuple[float, float]] = []
-    for step, amount, finish_ms in sorted(parts, key=lambda part: part[2]):
-        known = _estimate(state, offer.facts, step)
-        rounds = max(1.0, amount / _slots(offer, step))
-        total_ms += rounds * known.mean_ms
-        spread += rounds * (known.p95_ms - known.mean_ms) ** 2
-        done.append((finish_ms, total_ms))
-    due_ms = min((finish_ms + total_ms - done_ms for finish_ms, done_ms in done), default=math.inf)
-    return total_ms + math.sqrt(spread), due_ms
-
-
-def _estimate(state: MeshState, facts: AgentFacts, step: StepPlan) -> Estimate:
-    return estimate(state.estimates, step, hardware_kind(facts, step))
-
-
-def _fits(offer: Offer, step: StepPlan) -> bool:
-    facts = offer.facts
-    return can_hold(facts if facts.satellites else replace(facts, satellites=(step.satellite,)), step)
-
-
-def _slots(offer: Offer, step: StepPlan) -> int:
-    """How many attempts fit on an empty machine."""
-    facts, need = offer.facts, step.request
-    gpu_milli = need.gpu_milli if need.gpus == 1 and need.gpu_milli else 1000 * need.gpus
-    pairs = ((facts.cpu_milli, need.cpu_milli), (facts.memory_bytes, need.memory_bytes))
-    fits = [have // want for have, want in (*pairs, (1000 * len(facts.gpus), gpu_milli)) if want]
-    return max(1, min([*fits, offer.slots]))

@@ -46,11 +46,14 @@ class Demand:
     ready: dict[int, int] = field(default_factory=dict[int, int])
     running: dict[int, float] = field(default_factory=dict[int, float])
     gathered: tuple[int, ...] = ()
+    #: Machines are held for it, which cost by the hour whatever they do: the sooner it ends, the less.
+    hurried: bool = False
 
 
 def demand_of(state: MeshState, run: Run) -> Demand:
     """What a run that is there still has to do."""
     found = Demand(run.id, state.workflow(run), run.deadline_ms)
+    found.hurried = any(lane.held is not None for lane in run.bought.values())
     for index, counts in run.counts.items():
         running = counts.of(Status.ASSIGNED) + counts.of(Status.RUNNING)
         created = sum(counts.by_status.values())
@@ -264,7 +267,7 @@ def _work_class(
         release_ms=min(part.release[index] for part, _ in members),
         finish_ms=finish,
         options=_options(view, workflow, step, amount, finish),
-        objective=workflow.objective,
+        objective="time" if any(part.demand.hurried for part, _ in members) else workflow.objective,
         priority=workflow.priority,
         after=tuple(after),
         runs=tuple(part.demand.name for part, _ in sorted(members, key=lambda m: m[0].demand.deadline_ms)),

@@ -117,12 +117,18 @@ def _files(event: AttemptSucceeded | AttemptSkipped) -> tuple[Blob, ...]:
 
 
 def _learn(state: MeshState, run: Run, invocation: Invocation, usage: Usage) -> None:
-    """What the attempt under way teaches. Its time is that from its placement on: so long its room was taken."""
+    """What the attempt under way teaches. Its time is that from its placement on: so long its room was taken.
+
+    How long nobody led says nothing of the work: of an attempt that outlived a leader, the agent's own time counts.
+    """
     agent = state.agents.get(invocation.agent or "")
     if agent is None:
         return
     plan = state.step_of(run, invocation)
+    outlived_leader = invocation.awaited_from_ms > invocation.assigned_ms
     held_ms = max(usage.duration_ms, state.now_ms - invocation.assigned_ms)
+    if outlived_leader and usage.duration_ms:
+        held_ms = usage.duration_ms
     size = lineage.object_bytes(lineage.parent_object(run, invocation))
     hardware = estimate.hardware_kind(agent.facts, plan)
     estimate.learn_result(state.estimates, plan, hardware, held_ms, usage.peak_memory_bytes, size)
