@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orbit_agent.models.store import CACHE_LIMIT_BYTES
 from orbit_core.limits import GIB, KIB, MIB
-from orbit_core.sched.tariff import Tariff, price_at
+from orbit_core.sched.tariff import Tariff, price_at, rate
 from orbit_core.store.keys import DEFAULT_PREFIX
 
 _UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "K": KIB, "M": MIB, "G": GIB}
@@ -111,11 +111,10 @@ def _price(text: str) -> float:
 
 
 def _rate(text: str) -> tuple[int, float]:
-    at, equals, price = text.partition("=")
-    hours, colon, minutes = at.partition(":")
-    if not (equals and colon and hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form HH:MM=USD, as in 22:00=0.04")
-    return 60 * int(hours) + int(minutes), _price(price)
+    try:
+        return rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -10,9 +10,26 @@ from collections.abc import Iterator
 
 #: (minute of the day, US dollars an hour from then on), by minute; the last rate holds until the first comes round.
 Tariff = tuple[tuple[int, float], ...]
+#: The dearest hour that is taken for one, in US dollars.
+_DEAREST_USD = 1e6
 
 DAY_MS = 24 * 3_600_000
 _MINUTE_MS = 60_000
+
+
+def rate(text: str) -> tuple[int, float]:
+    """`HH:MM=USD`, as in `22:00=0.04`; ValueError, which says what is wrong, for anything else."""
+    at, equals, usd = text.strip().partition("=")
+    hours, colon, minutes = at.partition(":")
+    if not (equals and colon and hours.isdecimal() and minutes.isdecimal() and int(hours) < 24 and int(minutes) < 60):
+        raise ValueError(f"{text!r} is not of the form HH:MM=USD, as in 22:00=0.04")
+    try:
+        price = float(usd)
+    except ValueError:
+        raise ValueError(f"{usd!r} in {text!r} is not a price") from None
+    if not 0 <= price < _DEAREST_USD:
+        raise ValueError(f"the price in {text!r} is not between 0 and a million US dollars an hour")
+    return 60 * int(hours) + int(minutes), price
 
 
 def price_at(tariff: Tariff, at_ms: int) -> float:

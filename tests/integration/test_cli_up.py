@@ -110,9 +110,9 @@ def texts(tmp_path: Path) -> Path:
 
 def test_the_readme_path(start: Callable[..., Up], texts: Path, tmp_path: Path) -> None:
     """Five minutes: validate, submit, trigger, results, logs; then the program; then the mesh ends and starts again."""
-    up = start("-n", "2", "--price", "0.1", "--price", "0.3")
+    up = start("-n", "2", "--price", "0.1", "--price", "0.3", "--tariff", "00:00=0.2,12:00=0.2")
     agents = json.loads(up.orbit("agents", "--json").stdout)
-    assert {(each["agent_id"], each["price_usd_per_hour"]) for each in agents} == {("agent-0", 0.1), ("agent-1", 0.3)}
+    assert {(each["agent_id"], each["price_usd_per_hour"]) for each in agents} == {("agent-0", 0.2), ("agent-1", 0.3)}
 
     validated = up.orbit("validate", str(texts))
     assert (validated.returncode, "valid, cluster me/texts" in validated.stdout) == (0, True)

@@ -329,3 +329,13 @@ def test_an_etcd_of_ones_own_wants_a_place_for_the_rest(
 @pytest.mark.parametrize("listen", ["host:port", ":7070", "127.0.0.1:70000"])
 def test_up_refuses_what_is_not_where_one_can_listen(orbit: Callable[..., Said], listen: str) -> None:
     assert orbit("up", "--listen", listen).code == 2
+
+
+@pytest.mark.parametrize(
+    "tariffs", [["25:00=0.04"], ["06:00=cheap"], ["06:00=0.4,22:00"], ["06:00=-1"], ["06:00=0.4", "06:00=0.4"], [""]]
+)
+def test_up_refuses_what_is_no_tariff_and_more_of_them_than_agents(
+    orbit: Callable[..., Said], tariffs: list[str]
+) -> None:
+    said = orbit("up", *(word for tariff in tariffs for word in ("--tariff", tariff)))
+    assert (said.code, "--tariff" in said.err) == (2, True)

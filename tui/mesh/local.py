@@ -36,6 +36,7 @@ class AgentPlan:
 
     price_usd_per_hour: float = 0.10
     price_kind: str = "owned"
+    tariff: tuple[str, ...] = ()  # `HH:MM=USD` each; goes before the price
     cpus: float | None = None
     memory: str | None = None
     slots: int | None = None
@@ -260,6 +261,8 @@ class LocalMesh:
         for option, value in optional.items():
             if value is not None:
                 arguments += [option, str(value)]
+        for rate in plan.tariff:
+            arguments += ["--tariff", rate]
         for key, value in plan.labels.items():
             arguments += ["--label", f"{key}={value}"]
         return self._child("orbit_agent", plan.id or f"agent-{index}", arguments)

@@ -17,6 +17,7 @@ from rich.text import Text
 from orbit_core.client import context_file, orbit_home
 from orbit_core.errors import FieldViolation, InvalidRequestError, PreconditionError, StoreError
 from orbit_core.limits import GIB, MIB
+from orbit_core.sched.tariff import rate
 from orbit_core.spec.capacity_file import read_capacity
 from orbit_core.store.blobs.home import BlobHome, open_home
 from orbit_core.store.embedded import configured_endpoints
@@ -40,6 +41,13 @@ _LOOK_EVERY_S = 1.0
     default=(0.10,),
     help="US dollars an hour; repeat it for agents of several prices.",
 )
+@click.option(
+    "--tariff",
+    "tariffs",
+    multiple=True,
+    metavar="HH:MM=USD[,…]",
+    help="Prices by the time of day (UTC) of the first agent; repeat it for the next ones. Goes before --price.",
+)
 @click.option("--price-kind", type=click.Choice(["owned", "on-demand", "spot"]), default="owned", show_default=True)
 @click.option("--cpus", type=click.FloatRange(min=0.1), help="Cores that each agent offers.  [an even share]")
 @click.option("--memory", metavar="4GiB", help="Memory that each agent offers.  [an even share]")
@@ -61,6 +69,7 @@ def up(
     coordinators: int,
     data: Path | None,
     prices: tuple[float, ...],
+    tariffs: tuple[str, ...],
     price_kind: str,
     cpus: float | None,
     memory: str | None,
@@ -94,9 +103,10 @@ def up(
         )
     cpus = cpus or _share_of_cores(agents)
     memory = memory or _share_of_memory(agents)
+    rates = _rates(tariffs, agents)
     plans = [
-        AgentPlan(price_usd_per_hour=price, price_kind=price_kind, cpus=cpus, memory=memory, slots=slots)
-        for price in itertools.islice(itertools.cycle(prices), agents)
+        AgentPlan(price, price_kind, tariff=tariff, cpus=cpus, memory=memory, slots=slots)
+        for price, tariff in zip(itertools.cycle(prices), rates, strict=False)
     ]
     home = BlobHome(blobs, blobs_endpoint, blobs_region) if blobs else None
     mesh = LocalMesh(
@@ -150,7 +160,8 @@ async def _keep(
 
 
 def _welcome(session: Session, mesh: LocalMesh, file: Path, webhooks: Sequence[str]) -> None:
-    prices = ", ".join(sorted({money(plan.price_usd_per_hour) for plan in mesh.plans})) or "none"
+    words = {"a tariff" if plan.tariff else money(plan.price_usd_per_hour) for plan in mesh.plans}
+    prices = ", ".join(sorted(words)) or "none"
     where = f"temporary, in {mesh.data}" if mesh.temporary else str(mesh.data)
     for name, text in (
         ("mesh", f"up at {', '.join(mesh.addresses)}"),
@@ -171,6 +182,24 @@ def _tell_end(session: Session, ended: ChildEnded) -> None:
     for line in ended.log_tail.splitlines()[-3:]:
         session.err.print(Text(f"  {line}", "dim"), soft_wrap=True)
     session.note("the rest goes on without it; Ctrl-C and `orbit up` again start it anew")
+
+
+def _rates(tariffs: Sequence[str], agents: int) -> list[tuple[str, ...]]:
+    """The rates of each agent's tariff, as the agent takes them; none for those beyond the last that is given."""
+    try:
+        if len(tariffs) > agents:
+            raise ValueError(f"there are {len(tariffs)} tariffs and {agents} agents")
+        for tariff in tariffs:
+            for each in tariff.split(","):
+                rate(each)
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"the tariffs are not what they should be: {error}",
+            violations=[FieldViolation("--tariff", "HH:MM=USD[,HH:MM=USD…] is expected, once for each agent")],
+            remedy="write it like --tariff 06:00=0.40,22:00=0.05",
+        ) from error
+    given = [tuple(each.strip() for each in tariff.split(",")) for tariff in tariffs]
+    return given + [()] * (agents - len(given))
 
 
 def _host_and_port(listen: str) -> tuple[str, int]:
