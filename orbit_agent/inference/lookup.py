@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-_NGRAM: Final = 3
+_NGRAMS: Final = (3, 2)  # the longer one first: what follows it is likelier right
 _WIDTHS: Final = (1, 2, 4, 8, 16)
 _SMOOTHING: Final = 0.2
 
 
 class Lookup:
-    """Where each run of three tokens was last seen in one growing text."""
+    """Where each run of three or two tokens was last seen in one growing text."""
 
     __slots__ = ("_indexed", "_last", "hit_rate")
 
@@ -26,12 +26,17 @@ class Lookup:
         self.hit_rate = 0.5  # how likely the next guessed token is right
 
     def guess(self, tokens: Sequence[int], width: int) -> list[int]:
-        """Up to `width` tokens that followed the last three of `tokens` before; none where they are new."""
-        for end in range(max(self._indexed, _NGRAM), len(tokens)):
-            self._last[tuple(tokens[end - _NGRAM : end])] = end
+        """Up to `width` tokens that followed the last three, else the last two, of `tokens` before; none where new."""
+        for end in range(max(self._indexed, min(_NGRAMS)), len(tokens)):
+            for size in _NGRAMS:
+                if size <= end:
+                    self._last[tuple(tokens[end - size : end])] = end
         self._indexed = len(tokens)
-        found = self._last.get(tuple(tokens[-_NGRAM:]))
-        return list(tokens[found : found + width]) if found is not None else []
+        for size in _NGRAMS:
+            found = self._last.get(tuple(tokens[-size:]))
+            if found is not None:
+                return list(tokens[found : found + width])
+        return []
 
     def learn(self, guessed: int, right: int) -> None:
         """Takes in that the first `right` of `guessed` tokens were so."""

@@ -9,6 +9,12 @@ def test_what_followed_before_is_guessed() -> None:
     assert Lookup().guess([1, 2, 3, 4, 5, 1, 2, 3], 2) == [4, 5]
 
 
+def test_two_tokens_are_looked_for_where_three_are_new() -> None:
+    assert Lookup().guess([1, 2, 3, 9, 2, 3], 2) == [9, 2]
+    assert Lookup().guess([1, 2, 3, 7, 5, 2, 3, 8, 1, 2, 3], 1) == [7], "three come before the later two"
+    assert Lookup().guess([1, 2, 1, 2], 1) == [1]
+
+
 def test_new_text_has_no_guess() -> None:
     lookup = Lookup()
     assert lookup.guess([1, 2, 3, 4], 4) == []
