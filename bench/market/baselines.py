@@ -80,6 +80,7 @@ class SkyNomadLike:
 
     def decide(self, view: MarketView) -> Choice:
         self._memory.see(view.pools, view.now_s, SHIPPED)
+        self._memory.settle(SHIPPED)
         forced = safety.forced(view)
         if forced is not None:
             return forced
@@ -135,6 +136,7 @@ class SkyNomadLike:
         """Expected life at the present age, as far as the work left goes: the integral of survival."""
         habit = self._memory.habit(name, SHIPPED).up
         age_h = self._memory.pools[name].age_h
+        up = self._memory.shaped(SHIPPED).up
         steps, width_h = 24, most_h / 24
-        alive = (1.0 - SHIPPED.up.ends(age_h, (step + 0.5) * width_h, habit) for step in range(steps))
+        alive = (1.0 - up.ends(age_h, (step + 0.5) * width_h, habit) for step in range(steps))
         return max(width_h * math.fsum(alive), 0.05)

@@ -60,7 +60,7 @@ class MarketPolicy:
 
     def state(self) -> bytes:
         """What this policy remembers, for `restore`."""
-        return codec.encode(self._memory, self._plan)
+        return codec.encode(self._memory, self._plan, self._prior)
 
     def restore(self, state: bytes) -> None:
         """Go on with the memory of another policy of the same prior. Raises PreconditionError for other bytes."""

@@ -1,8 +1,10 @@
-"""What a policy has seen of each pool, and what follows: ages, habits, how far pools fail together.
+"""What a policy has seen of each pool, and what follows: ages, habits, shapes, how far pools fail together.
 
 A habit is a multiplier on the prior's rates, with a gamma prior whose mean is the habit of the other pools:
-(weight + events seen) ÷ (weight ÷ others' habit + events the prior expected). A pool whose price is far above its
-usual one counts as down: spikes come and go like capacity does. Deciding belongs elsewhere.
+(weight + events seen) ÷ (weight ÷ others' habit + events the prior expected). The shape of the rates is the market's:
+the one of the prior's shapes under which what was seen of all pools, habits integrated out, is likeliest. A pool
+whose price is far above its usual one counts as down: spikes come and go like capacity does. Deciding belongs
+elsewhere.
 """
 
 from __future__ import annotations
@@ -21,16 +23,43 @@ _SPIKE_MEMORY_H = 16.0
 
 
 @dataclass(slots=True)
+class Ends:
+    """Ends of one state of one pool, weighted by recency: how many, how many each shape expected, and how likely
+    each shape held them when they came (logarithms, at habit 1).
+    """
+
+    seen: float = 0.0
+    expected: list[float] = field(default_factory=list[float])
+    told: list[float] = field(default_factory=list[float])
+
+    def forget(self, keep: float) -> None:
+        self.seen *= keep
+        self.expected = [keep * each for each in self.expected]
+        self.told = [keep * each for each in self.told]
+
+    def lived(self, shapes: Sequence[Curve], age_h: float, for_h: float) -> None:
+        """The state went on for so long from this age."""
+        if not self.expected:
+            self.expected, self.told = [0.0] * len(shapes), [0.0] * len(shapes)
+        for index, shape in enumerate(shapes):
+            self.expected[index] += shape.expected(age_h, age_h + for_h)
+
+    def ended(self, shapes: Sequence[Curve], age_h: float, within_h: float) -> None:
+        """It ended within so long from this age."""
+        self.seen += 1.0
+        for index, shape in enumerate(shapes):
+            self.told[index] += math.log(max(shape.ends(age_h, within_h, 1.0), 1e-9))
+
+
+@dataclass(slots=True)
 class PoolMemory:
-    """What was seen of one pool; `up` None: nothing yet. Sums are weighted by recency."""
+    """What was seen of one pool; `up` None: nothing yet."""
 
     up: bool | None = None
     age_h: float = 0.0  # of the present state when last seen
     seen_s: float = 0.0
-    ended_up: float = 0.0  # times that up ended, and what the prior expected; the same of down
-    expected_up: float = 0.0
-    ended_down: float = 0.0
-    expected_down: float = 0.0
+    up_ends: Ends = field(default_factory=Ends)
+    down_ends: Ends = field(default_factory=Ends)
     price: float = 0.0  # usual spot price, 0: never seen
     price_s: float = 0.0
 
@@ -42,19 +71,24 @@ class PoolMemory:
             return
         gap_h = max(0.0, now_s - self.seen_s) / _HOUR_S
         self.seen_s = max(now_s, self.seen_s)
-        self._forget(math.exp(-gap_h / prior.memory_h))
+        keep = math.exp(-gap_h / prior.memory_h)
+        self.up_ends.forget(keep)
+        self.down_ends.forget(keep)
+        ends, shapes = self._present(prior)
         if usable == self.up:
-            self._expect(self.age_h, gap_h, prior)
+            ends.lived(shapes, self.age_h, gap_h)
             self.age_h += gap_h
             return
         # It changed somewhere in the gap: in its middle, as far as anyone knows.
-        self._expect(self.age_h, gap_h / 2, prior)
-        if self.up:
-            self.ended_up += 1.0
-        else:
-            self.ended_down += 1.0
+        ends.lived(shapes, self.age_h, gap_h / 2)
+        ends.ended(shapes, self.age_h, gap_h)
         self.up, self.age_h = usable, gap_h / 2
-        self._expect(0.0, gap_h / 2, prior)
+        ends, shapes = self._present(prior)
+        ends.lived(shapes, 0.0, gap_h / 2)
+
+    def _present(self, prior: MarketPrior) -> tuple[Ends, tuple[Curve, ...]]:
+        ups, downs = prior.shapes()
+        return (self.up_ends, ups) if self.up else (self.down_ends, downs)
 
     def see_price(self, usd_per_hour: float, now_s: float) -> None:
         """Take in a price. A fall is believed at once, a rise slowly, a spike more slowly still."""
@@ -69,18 +103,6 @@ class PoolMemory:
     def spikes(self, usd_per_hour: float) -> bool:
         """Whether a price is far above the usual one."""
         return usd_per_hour > _SPIKE * self.price
-
-    def _forget(self, keep: float) -> None:
-        self.ended_up *= keep
-        self.expected_up *= keep
-        self.ended_down *= keep
-        self.expected_down *= keep
-
-    def _expect(self, age_h: float, for_h: float, prior: MarketPrior) -> None:
-        if self.up:
-            self.expected_up += prior.up.expected(age_h, age_h + for_h)
-        else:
-            self.expected_down += prior.down.expected(age_h, age_h + for_h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +134,8 @@ class MarketMemory:
 
     pools: dict[str, PoolMemory] = field(default_factory=dict[str, PoolMemory])
     together: Together = field(default_factory=Together)
+    shape_up: int = 0  # of `MarketPrior.shapes`, as last settled
+    shape_down: int = 0
 
     def see(self, pools: Sequence[Pool], now_s: float, prior: MarketPrior) -> None:
         """Take in one view. Seeing the same moment again, with more known, is fine."""
@@ -130,25 +154,24 @@ class MarketMemory:
         if whole:
             self._see_together(pools, ups, hoped, prior)
 
+    def settle(self, prior: MarketPrior) -> None:
+        """Take the shapes that are likeliest by now; what is held already is given up for what is e times likelier."""
+        everyone = self.pools.values()
+        ups, downs = prior.shapes()
+        self.shape_up = _likeliest([pool.up_ends for pool in everyone], ups, self.shape_up, prior.shape_doubt)
+        self.shape_down = _likeliest([pool.down_ends for pool in everyone], downs, self.shape_down, prior.shape_doubt)
+
+    def shaped(self, prior: MarketPrior) -> MarketPrior:
+        """The prior with the shapes of this market."""
+        return prior.shaped(self.shape_up, self.shape_down)
+
     def habit(self, name: str, prior: MarketPrior) -> Habit:
-        """What is believed of a pool, from what was seen of it and of the others."""
+        """What is believed of a pool, from what was seen of it and of the others, at the shapes of this market."""
         mine = self.pools[name]
         others = [memory for other, memory in self.pools.items() if other != name]
         return Habit(
-            up=_habit(
-                prior.up,
-                mine.ended_up,
-                mine.expected_up,
-                math.fsum(memory.ended_up for memory in others),
-                math.fsum(memory.expected_up for memory in others),
-            ),
-            down=_habit(
-                prior.down,
-                mine.ended_down,
-                mine.expected_down,
-                math.fsum(memory.ended_down for memory in others),
-                math.fsum(memory.expected_down for memory in others),
-            ),
+            up=_habit(prior.up, mine.up_ends, [memory.up_ends for memory in others], self.shape_up),
+            down=_habit(prior.down, mine.down_ends, [memory.down_ends for memory in others], self.shape_down),
         )
 
     def crunch(self, prior: MarketPrior) -> float:
@@ -163,12 +186,12 @@ class MarketMemory:
         return (weight + seen.relieved) / (weight / prior.relief + seen.relieved_expected)
 
     def _relief_expected(self, pools: Sequence[Pool], now_s: float, prior: MarketPrior) -> float:
-        expected = 0.0
+        expected, down = 0.0, self.shaped(prior).down
         for pool in pools:
             memory = self.pools[pool.name]
             gap_h = max(0.0, now_s - memory.seen_s) / _HOUR_S
             habit = self.habit(pool.name, prior).down
-            expected += habit * prior.down.expected(memory.age_h, memory.age_h + gap_h)
+            expected += habit * down.expected(memory.age_h, memory.age_h + gap_h)
         return expected
 
     def _see_together(self, pools: Sequence[Pool], ups: list[bool], hoped: float, prior: MarketPrior) -> None:
@@ -183,12 +206,35 @@ class MarketMemory:
             for index, pool in enumerate(pools):
                 if index != first_lost:
                     habit = self.habit(pool.name, prior)
-                    odds *= 1.0 - prior.share_up(habit.up, habit.down)
+                    odds *= 1.0 - self.shaped(prior).share_up(habit.up, habit.down)
             seen.losses += 1.0
             seen.stranded += float(not any(now))
             seen.stranded_expected += odds
 
 
-def _habit(curve: Curve, ended: float, expected: float, others_ended: float, others_expected: float) -> float:
-    market = (curve.market_weight + others_ended) / (curve.market_weight + others_expected)
-    return (curve.pool_weight + ended) / (curve.pool_weight / market + expected)
+def _habit(curve: Curve, mine: Ends, others: Sequence[Ends], shape: int) -> float:
+    seen, expected = _sums(others, shape)
+    market = (curve.market_weight + seen) / (curve.market_weight + expected)
+    mine_expected = mine.expected[shape] if mine.expected else 0.0
+    return (curve.pool_weight + mine.seen) / (curve.pool_weight / market + mine_expected)
+
+
+def _sums(ends: Sequence[Ends], shape: int) -> tuple[float, float]:
+    seen = math.fsum(each.seen for each in ends)
+    return seen, math.fsum(each.expected[shape] for each in ends if each.expected)
+
+
+def _likeliest(ends: Sequence[Ends], shapes: Sequence[Curve], held: int, doubt: float) -> int:
+    """The shape of greatest marginal likelihood: of each pool's ends given its own gamma-distributed habit."""
+    scores: list[float] = []
+    for index, curve in enumerate(shapes):
+        weight = curve.pool_weight
+        seen, expected = _sums(ends, index)
+        rate = weight * (curve.market_weight + expected) / (curve.market_weight + seen)
+        score = (1.0 if index == held else 0.0) - (doubt if index else 0.0)
+        for each in ends:
+            if each.expected:
+                score += math.lgamma(weight + each.seen) - math.lgamma(weight) + weight * math.log(rate)
+                score += each.told[index] - (weight + each.seen) * math.log(rate + each.expected[index])
+        scores.append(score)
+    return max(range(len(shapes)), key=scores.__getitem__)

@@ -46,9 +46,12 @@ def refreshed(plan: Plan | None, view: MarketView, memory: MarketMemory, prior: 
         patience_h = _PATIENCE_H[len(view.pools) > 1]
         if view.now_s - plan.made_s < patience_h * _HOUR_S:
             return plan
+        memory.settle(prior)
         terms = _terms(view, memory, prior)
-        if not any(_moved(old, new) for old, new in zip(plan.problem.pools, terms, strict=True)):
+        same = memory.shaped(prior) == plan.problem.prior
+        if same and not any(_moved(old, new) for old, new in zip(plan.problem.pools, terms, strict=True)):
             return plan
+    memory.settle(prior)
     terms = _terms(view, memory, prior)
     time_h, slack_h = room(view)
     # Rounded up, so that jobs of like size share tables.
@@ -57,7 +60,7 @@ def refreshed(plan: Plan | None, view: MarketView, memory: MarketMemory, prior: 
     if plan is not None and len(view.pools) > 1:
         step_h = max(step_h, min(plan.problem.step_h, slack_h / 8))  # later solves are cheaper, never finer
     problem = Problem(
-        prior=prior,
+        prior=memory.shaped(prior),
         pools=tuple(_rounded(term) for term in terms),
         restart_h=view.restart_s / _HOUR_S,
         step_h=step_h,
@@ -97,7 +100,7 @@ def _terms(view: MarketView, memory: MarketMemory, prior: MarketPrior) -> list[P
         habit = memory.habit(pool.name, prior)
         share_up, back_per_h = 0.0, 1.0  # a pool by itself is nobody's elsewhere
         if len(view.pools) > 1:
-            share_up, back_per_h = _prospects(memory.pools[pool.name], habit, prior)
+            share_up, back_per_h = _prospects(memory.pools[pool.name], habit, memory.shaped(prior))
         here = pool.name == view.holding.pool
         # Nobody says what a move back to the present pool would cost: as much as the others, then.
         terms.append(

@@ -7,13 +7,14 @@ How long a pool has been up (or down) says most about how long it stays so. The 
 
 with `habit` a multiplier of the pool, learnt while it is watched (`_market/habits.py`). `python -m bench.market.fit`
 fits the constants to recordings, with each recording left out in turn; nothing here names a zone, a machine or a
-price. Learning and deciding belong elsewhere.
+price. Markets unlike the recordings differ in shape too: `MarketPrior.shapes` are the ways in which the odds may fall
+with age, the fitted one foremost, and which of them a market has is learnt. Learning and deciding belong elsewhere.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -70,6 +71,11 @@ class Curve:
         scale = habit * self.rate_per_hour / power
         return np.exp(-scale * ((ages_h + self.offset_h) ** power - self.offset_h**power))
 
+    def of_decay(self, decay: float) -> Curve:
+        """The curve of another decay that expects as many ends in a first hour."""
+        other = replace(self, decay=decay)
+        return replace(other, rate_per_hour=self.rate_per_hour * self.expected(0.0, 1.0) / other.expected(0.0, 1.0))
+
     def mean_h(self, habit: float) -> float:
         """How long the state lasts on average; no run is followed beyond `HORIZON_H`."""
         # A tenth of a percent apart is the same habit: what was learnt a moment ago moves it by less.
@@ -83,23 +89,48 @@ def _mean_h(curve: Curve, log_habit: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class MarketPrior:
-    """Both curves, and how far pools fail together.
+    """Both curves, the shapes that they may have instead, and how far pools fail together.
 
-    What was seen loses weight by e each `memory_h`. `crunch`: the odds that a loss takes all pools at once;
-    `relief`: how fast anything comes back then, relative to independent pools; both held by so many imagined events.
+    `decays`: the other shapes, each held to be e^`shape_doubt` times less likely than the curve itself. What was
+    seen loses weight by e each `memory_h`. `crunch`: the odds that a loss takes all pools at once; `relief`: how
+    fast anything comes back then, relative to independent pools; both held by so many imagined events.
     """
 
     up: Curve
     down: Curve
+    decays: tuple[float, ...] = (0.0, 0.4)
+    shape_doubt: float = 2.0
     memory_h: float = 240.0
     crunch: float = 0.15
     relief: float = 0.7
     crunch_weight: float = 4.0
 
+    def shapes(self) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
+        """The curves that up may follow, and those that down may; the first of each is the prior's own."""
+        return _shapes(self)
+
+    def shaped(self, up: int, down: int) -> MarketPrior:
+        """This prior with these of its shapes."""
+        if up == 0 and down == 0:
+            return self
+        ups, downs = self.shapes()
+        return _shaped(self, ups[up], downs[down])
+
     def share_up(self, habit_up: float, habit_down: float) -> float:
         """The share of the time that a pool of these habits is up, in the long run."""
         up_h, down_h = self.up.mean_h(habit_up), self.down.mean_h(habit_down)
         return up_h / (up_h + down_h)
+
+
+@lru_cache(maxsize=16)
+def _shapes(prior: MarketPrior) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
+    up, down = ((curve, *(curve.of_decay(decay) for decay in prior.decays)) for curve in (prior.up, prior.down))
+    return up, down
+
+
+@lru_cache(maxsize=64)
+def _shaped(prior: MarketPrior, up: Curve, down: Curve) -> MarketPrior:
+    return replace(prior, up=up, down=down)
 
 
 #: Fitted to four V100 zones over 22 days. The weights are below what that data alone would give (`down` 18): other
