@@ -18,6 +18,7 @@ from orbit_coordinator.inputs import input_files
 from orbit_coordinator.upkeep import blobs_of
 from orbit_core.clock import Clock
 from orbit_core.errors import BlobError, OrbitError
+from orbit_core.store.codec import CorruptRecordError
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Ended:
                 await self._look_at(self._waiting[0])
             except OrbitError:
                 raise  # etcd or the home is away: this run is looked at again
-            except Exception:  # a record of another time is no reason to lead no longer
+            except Exception:  # one run that cannot be read is no reason to lead no longer
                 log.exception("what %s left cannot be looked after", self._waiting[0])
             self._waiting.popleft()
 
@@ -75,7 +76,7 @@ class Ended:
         try:
             run = await self._archive.run(run_id, remember=False)
             wanted = dict.fromkeys([*(sha256 for sha256, _ in blobs_of(run)), *await input_files(run, self._blobs)])
-        except BlobError as error:
+        except (BlobError, CorruptRecordError) as error:
             log.warning("what %s left cannot be looked after: %s", run_id, error)
             return
         await self._put_right(run_id, list(wanted))

@@ -94,6 +94,9 @@ def blobs_of(run: Run) -> Iterator[tuple[str, str | None]]:
     for address in (run.payload, *run.log_batches.values()):
         if address.page is not None:
             yield address.page.sha256, None
+    for taken in run.takeovers.values():  # whose invocations do not exist yet
+        for blob in (*taken.outputs.pages, *taken.files):
+            yield blob.sha256, None
     for invocation in run.invocations.values():
         if invocation.outputs is not None:
             for page in invocation.outputs.pages:

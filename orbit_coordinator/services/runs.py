@@ -11,14 +11,16 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from orbit_coordinator.inputs import input_files
 from orbit_coordinator.results import ObjectReader, ended_lineages, results_of
 from orbit_coordinator.retries import retry_id_of
 from orbit_coordinator.services.access import Access, Reading, page
 from orbit_coordinator.services.clusters import find_cluster
 from orbit_coordinator.term import Term
 from orbit_coordinator.triggers import run_created, run_id_of
+from orbit_coordinator.upkeep import blobs_of
 from orbit_coordinator.views import INVOCATION_STATES, invocation_view, run_view
-from orbit_core.errors import FieldViolation, InvalidRequestError, NotLeaderError, PreconditionError
+from orbit_core.errors import FieldViolation, InvalidRequestError, NotFoundError, NotLeaderError, PreconditionError
 from orbit_core.ids import content_hash
 from orbit_core.limits import OBJECT_MAX_BYTES, PAGE_DEFAULT, PAGE_MAX
 from orbit_core.pb.orbit.v1 import common_pb2, runs_pb2, runs_pb2_grpc
@@ -178,16 +180,32 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
     async def DownloadFile(
         self, request: runs_pb2.DownloadFileRequest, context: Any
     ) -> AsyncIterator[runs_pb2.DownloadFileResponse]:
-        """From this machine, or from the agents that hold it: what a new leader was not there for lies with them."""
+        """From this machine, or from the agents that hold it: what a new leader was not there for lies with them.
+
+        Only what the run has: whoever may read one run does not read another's by the hashes of its files.
+        """
         term = self._access.leading()
-        if request.run_id not in term.state.runs:
-            await self._access.resources.archive.get(request.run_id)
+        sha256, run_id = check_name(request.sha256), request.run_id
+        if not await self._has_file(term, run_id, sha256):
+            raise NotFoundError(f"{run_id} has no file {sha256}", remedy="ask for one that its results name")
         skip = request.offset
-        async with aclosing(self._access.resources.blobs.open(check_name(request.sha256))) as chunks:
+        async with aclosing(self._access.resources.blobs.open(sha256)) as chunks:
             async for chunk in chunks:
                 if rest := chunk[skip:]:
                     yield runs_pb2.DownloadFileResponse(chunk=rest)
                 skip = max(0, skip - len(chunk))
+
+    async def _has_file(self, term: Term, run_id: str, sha256: str) -> bool:
+        """Whether a run, or the one that it is a retry of, returned or was given that file. NotFoundError."""
+        run = term.state.runs.get(run_id) or await self._access.resources.archive.run(run_id)
+        if any(found == sha256 for found, _ in blobs_of(run)):
+            return True
+        if sha256 in await input_files(run, self._access.resources.blobs):
+            return True
+        try:  # a retry of a time when it did not yet say which files it had taken over
+            return run.retry_of is not None and await self._has_file(term, run.retry_of, sha256)
+        except NotFoundError:
+            return False
 
     async def StreamLogs(
         self, request: runs_pb2.StreamLogsRequest, context: Any

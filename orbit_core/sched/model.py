@@ -93,11 +93,15 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """A result of an earlier run. `lineage` names the same work in every run of one spec and payload."""
+    """A result of an earlier run. `lineage` names the same work in every run of one spec and payload.
+
+    `files`: what its objects refer to, as `Invocation.files`.
+    """
 
     lineage: str
     outputs: Outputs
     skipped: bool = False
+    files: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ def of_run(run: Run, workflow: Workflow) -> list[TakenOver]:
             continue
         sound.add(invocation.id)
         skipped = invocation.status is Status.SKIPPED
-        found.append(TakenOver(lineage_name(run, workflow, invocation), invocation.outputs, skipped))
+        name = lineage_name(run, workflow, invocation)
+        found.append(TakenOver(name, invocation.outputs, skipped, invocation.files))
     return found
 
 
@@ -82,7 +83,7 @@ def parts_of(results: list[TakenOver]) -> list[tuple[TakenOver, ...]]:
     parts: list[list[TakenOver]] = [[]]
     size = 0
     for result in results:
-        chars = sum(map(len, result.outputs.inline)) + 200 * (1 + len(result.outputs.pages))
+        chars = sum(map(len, result.outputs.inline)) + 200 * (1 + len(result.outputs.pages) + len(result.files))
         if parts[-1] and (len(parts[-1]) >= PART_RESULTS or size + chars > PART_CHARS):
             parts.append([])
             size = 0
@@ -103,6 +104,7 @@ def use(state: MeshState, run: Run, follow: Callable[[MeshState, Run, Invocation
         if result is None or workflow.steps[invocation.step].section != "main":
             continue
         invocation.outputs = result.outputs
+        invocation.files = result.files
         invocation.ended_ms = state.now_ms
         run.taken_over += 1
         status = Status.SKIPPED if result.skipped else Status.SUCCEEDED

@@ -15,6 +15,7 @@ import pytest
 from orbit_core import failpoints
 from orbit_core.client import OrbitClient, Run
 from orbit_core.errors import InvalidRequestError, NotFoundError, PreconditionError
+from orbit_core.ids import content_hash
 from orbit_core.pb.orbit.v1 import runs_pb2, runs_pb2_grpc
 from tests.e2e.conftest import Webhook
 from tui.mesh import LocalMesh
@@ -170,6 +171,16 @@ async def files_of_results_are_downloaded(client, tmp_path):
     contents = sorted(path.read_bytes() for path in written.files)
     assert contents == [b"another of that name", b"first", b"large" * 200_000]
     assert {path.name.split(".")[0] for path in written.files} == {"a", "b"}
+
+    file = content_hash(b"first")
+    assert b"".join([chunk async for chunk in client.file(run.run_id, file)]) == b"first"
+    await client.submit(cluster("nothing", "{uses: satellite/orbit/echo, identifier: one}"))
+    other = await end_of(client, await client.trigger("test/nothing"))
+    with pytest.raises(NotFoundError, match="has no file"):
+        await anext(client.file(other.run_id, file))
+    given = {"deep": {"$file": {"sha256": file, "size": 5, "name": "a.txt", "media-type": "text/plain"}}}
+    named = await end_of(client, await client.trigger("test/nothing", given))
+    assert b"".join([chunk async for chunk in client.file(named.run_id, file)]) == b"first", "it was given that"
 
 
 async def runs_are_found_page_by_page(client):

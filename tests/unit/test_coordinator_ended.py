@@ -105,6 +105,24 @@ async def test_what_is_lost_is_said_and_does_not_hold_up_the_others(
     assert world.holders(content_hash(PAGE)) == {"here", "c:1"}
 
 
+async def test_a_record_that_cannot_be_read_does_not_hold_up_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("orbit_coordinator.ended.RUNS_AT_ONCE", 1)
+    machines, home = world.machines, MemoryBlobs()
+    archive = await world.archive_run(machines.blobs)
+    found = await world.store.get(world.keys.archived("run"))
+    broken = await machines.local.put(b"of another time")
+    assert found is not None
+    summary = json.loads(found.value) | {"record": broken.sha256}
+    await world.store.put(world.keys.archived("a-run-before"), json.dumps(summary).encode())
+    ended = Ended(archive, with_home(machines, home), machines.clock)
+    await ended.look()
+    assert "a-run-before" in caplog.text
+    await ended.look()
+    assert set(home.contents) == LEFT | {await record_of(world), broken.sha256}
+
+
 async def test_with_a_home_what_ended_runs_left_is_brought_there(world: World) -> None:
     machines, home = world.machines, MemoryBlobs()
     archive = await world.archive_run(machines.blobs)
