@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -33,6 +33,7 @@ ENDPOINTS_VARIABLE: Final = "ORBIT_ETCD_ENDPOINTS"
 _LOG_MAX_BYTES: Final = 16 * MIB
 _START_ATTEMPTS: Final = 5
 _STOP_TIMEOUT_S: Final = 10.0
+_LOOPBACK: Final = "127.0.0.1"
 
 #: Runs between fork and etcd: asks the kernel to end this process with its parent, then becomes etcd. A program of
 #: its own, since Python code between fork and exec is not safe in a process that has threads (gRPC has many).
@@ -135,7 +136,7 @@ class EmbeddedEtcd:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        return tuple(f"127.0.0.1:{ports.client}" for ports in self._ports)
+        return tuple(f"{self._host(index)}:{ports.client}" for index, ports in enumerate(self._ports))
 
     @property
     def config(self) -> EtcdConfig:
@@ -230,6 +231,7 @@ class EmbeddedEtcd:
         with log_path.open("ab") as log:
             self._processes[index] = subprocess.Popen(
                 [
+                    *self._before(index),
                     *(sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())),
                     *(str(self._binary.path), *self._arguments(index)),
                 ],
@@ -241,10 +243,17 @@ class EmbeddedEtcd:
                 env={name: value for name, value in os.environ.items() if not name.startswith("ETCD_")},
             )
 
+    def _host(self, index: int) -> str:
+        return _LOOPBACK
+
+    def _before(self, index: int) -> Sequence[str]:
+        """What stands before a member's command: the chaos laboratory gives each a network of its own."""
+        return ()
+
     def _arguments(self, index: int) -> list[str]:
         ports = self._ports[index]
-        client, peer = f"http://127.0.0.1:{ports.client}", f"http://127.0.0.1:{ports.peer}"
-        cluster = ",".join(f"m{i}=http://127.0.0.1:{one.peer}" for i, one in enumerate(self._ports))
+        client, peer = f"http://{self._host(index)}:{ports.client}", f"http://{self._host(index)}:{ports.peer}"
+        cluster = ",".join(f"m{i}=http://{self._host(i)}:{one.peer}" for i, one in enumerate(self._ports))
         options = {
             "name": f"m{index}",
             "data-dir": str(self._data_dir / f"m{index}"),
@@ -314,7 +323,7 @@ def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((_LOOPBACK, 0))
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

@@ -1,10 +1,10 @@
 """`python -m tests.chaos --minutes 3`: real processes on loopback, killed and stopped at random, and a checker.
 
 Three etcd, two coordinators, six agents; runs with fan-out, retries, a webhook that counts, and fan-in, submitted all
-the time; words between coordinators and agents said twice (a proxy), agents cut off, also in one direction (network
-namespaces, where the machine allows). At the end every accepted run must have ended as it should, every result must
-be there once, and the webhook must have been called for each invocation. Prints JSON; the exit status is 1 where
-something was lost or doubled.
+the time; words between coordinators and agents said twice (a proxy), agents, coordinators and members of etcd cut off,
+also in one direction (network namespaces, where the machine allows). At the end every accepted run must have ended as
+it should, every result must be there once, and the webhook must have been called for each invocation. Prints JSON; the
+exit status is 1 where something was lost or doubled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,7 @@ from typing import Any
 from orbit_core.client import OrbitClient, Patience
 from orbit_core.errors import OrbitError
 from orbit_core.store.embedded import EmbeddedEtcd, EtcdBinary, find_binary
-from tests.chaos.mesh import ProxiedMesh
+from tests.chaos.mesh import ProxiedMesh, ScatteredEtcd, agent, coordinator, member
 from tests.chaos.namespaces import Network, why_not
 from tests.chaos.webhook import Webhook
 from tui.mesh.local import AgentPlan
@@ -117,6 +117,7 @@ class Chaos:
         members: int,
         webhook: Webhook,
         rng: random.Random,
+        only: Sequence[str] = (),
     ) -> None:
         self.findings = Findings(etcd=f"{members} × {etcd.version}", repeated_words=mesh.repeated)
         self._mesh = mesh
@@ -125,6 +126,7 @@ class Chaos:
         self._members = members
         self._webhook = webhook
         self._rng = rng
+        self._only = only
         self._client = OrbitClient(mesh.addresses, patience=Patience(total_s=120, attempt_s=10))
         self._accepted: list[str] = []
         self._over = asyncio.Event()
@@ -186,10 +188,14 @@ class Chaos:
     async def _strike(self) -> None:
         kinds = ["kill-leader", "kill-agent", "kill-agent", "stop-leader", "stop-agent"]
         if self._members > 1:
-            kinds.append("kill-etcd-member")
+            kinds += ["kill-etcd-member", "stop-etcd-member"]
         if self._network is not None:
-            kinds += ["cut-agent", "cut-agent-one-way"]
-        kind = self._rng.choice(kinds)
+            kinds += ["cut-agent", "cut-coordinator"] + ["cut-etcd-member"] * (self._members > 1)
+        kind = self._rng.choice([each for each in kinds if not self._only or each in self._only])
+        how, _, whom = kind.partition("-")
+        if how == "cut":
+            await self._cut(whom)
+            return
         self.findings.faults[kind] += 1
         if kind == "kill-leader":
             await self._kill_leader()
@@ -198,19 +204,34 @@ class Chaos:
             await self._mesh.kill_agent(index)
             await asyncio.sleep(self._rng.uniform(0, 3))
             await self._mesh.start_agent(index)
-        elif self._network is not None and kind == "cut-agent":
-            await self._network.cut(self._rng.randrange(len(self._mesh.agents)), self._rng.uniform(1, 20))
-        elif self._network is not None and kind == "cut-agent-one-way":
-            index, to_agent = self._rng.randrange(len(self._mesh.agents)), self._rng.random() < 0.5
-            await self._network.cut_one_way(index, self._rng.uniform(1, 20), to_agent=to_agent)
         elif kind == "kill-etcd-member":
             index = self._rng.randrange(self._members)
             await self._etcd.stop_member(index, kill=True)
             await asyncio.sleep(self._rng.uniform(0, 3))
             await self._etcd.start_member(index)
+        elif kind == "stop-etcd-member":
+            await self._stop(self._rng.choice(self._etcd.pids))
+        elif kind == "stop-agent":
+            await self._stop(self._rng.choice(self._mesh.agents).pid)
         else:
-            children = self._mesh.agents if kind == "stop-agent" else [self._mesh.coordinators[await self._leader()]]
-            await self._stop(self._rng.choice(children).pid)
+            await self._stop(self._mesh.coordinators[await self._leader()].pid)
+
+    async def _cut(self, whom: str) -> None:
+        """Nothing reaches it and nothing leaves it, or only one of the two."""
+        network = self._network
+        assert network is not None
+        machines = {
+            "agent": [agent(index) for index in range(len(self._mesh.agents))],
+            "coordinator": [coordinator(await self._leader())] * 2 + [coordinator(0)],
+            "etcd-member": [member(index) for index in range(self._members)],
+        }
+        machine, seconds = self._rng.choice(machines[whom]), self._rng.uniform(1, 20)
+        how = self._rng.choice(["", "-inwards", "-outwards"])
+        self.findings.faults[f"cut-{whom}{how}"] += 1
+        if how:
+            await network.cut_one_way(machine, seconds, to_it=how == "-inwards")
+        else:
+            await network.cut(machine, seconds)
 
     async def _leader(self) -> int:
         seen = await self._client.mesh()
@@ -261,18 +282,27 @@ class Chaos:
 
 
 async def chaos(
-    seconds: float, *, agents: int, coordinators: int, members: int, binary: EtcdBinary, data: Path, seed: int
+    seconds: float,
+    *,
+    agents: int,
+    coordinators: int,
+    members: int,
+    binary: EtcdBinary,
+    data: Path,
+    seed: int,
+    only: Sequence[str] = (),
 ) -> Findings:
-    """Starts everything, lets it suffer for `seconds`, and says what came of it."""
+    """Starts everything, lets it suffer for `seconds`, and says what came of it. `only`: faults of these kinds."""
     reason = why_not()
-    network = None if reason else Network(agents)
+    machines = [*map(agent, range(agents)), *map(coordinator, range(coordinators)), *map(member, range(members))]
+    network = None if reason else Network(machines)
     webhook: Webhook | None = None
     try:
         if network is not None:
             network.open()
         webhook = Webhook(network.host if network else "127.0.0.1")
-        async with EmbeddedEtcd(data / "etcd", binary=binary, member_count=members) as etcd:
-            plans = [AgentPlan(id=f"agent-{n}", cpus=1, memory="1GiB", slots=4) for n in range(agents)]
+        async with ScatteredEtcd(data / "etcd", network, binary=binary, member_count=members) as etcd:
+            plans = [AgentPlan(id=agent(n), cpus=1, memory="1GiB", slots=4) for n in range(agents)]
             mesh = ProxiedMesh(
                 plans,
                 network,
@@ -283,7 +313,7 @@ async def chaos(
                 allow_private_addresses=True,
             )
             async with mesh:
-                found = await Chaos(mesh, network, etcd, members, webhook, random.Random(seed)).run(seconds)
+                found = await Chaos(mesh, network, etcd, members, webhook, random.Random(seed), only).run(seconds)
                 found.no_namespaces = reason or ""
                 return found
     finally:
@@ -300,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--coordinators", type=int, default=2)
     parser.add_argument("--members", type=int, default=3, help="of etcd")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where logs and data stay; nowhere unless said")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=(), metavar="kill-leader,cut-agent")
     options = parser.parse_args(arguments)
     binary = find_binary()
     if binary.may_lose_writes:
@@ -309,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    with TemporaryDirectory(prefix="orbit-chaos-") as data:
+    with nullcontext(options.keep) if options.keep else TemporaryDirectory(prefix="orbit-chaos-") as data:
         findings = asyncio.run(
             chaos(
                 options.minutes * 60,
@@ -319,6 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 binary=binary,
                 data=Path(data),
                 seed=options.seed,
+                only=options.only,
             )
         )
     print(json.dumps(findings.as_json(), indent=2))

@@ -1,4 +1,5 @@
-"""A network of its own for each agent, joined by a bridge, so that any of them can be cut off, also in one direction.
+"""A network of its own for each machine of the mesh, joined by a bridge, so that any can be cut off, also in one
+direction.
 
 Linux network namespaces, made and removed with `ip`; needs root. `why_not` says what stands in the way.
 """
@@ -9,6 +10,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SUBNETS = range(100, 200)
@@ -35,7 +37,7 @@ def why_not() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """Where one agent lives. `port`: the bridge's end of its cable."""
+    """Where one machine lives. `port`: the bridge's end of its cable."""
 
     name: str
     address: str
@@ -43,23 +45,23 @@ class Namespace:
 
 
 class Network:
-    """`host`: the address by which agents reach this machine."""
+    """One for each of `machines`, which are names. `host`: the address by which they reach this machine."""
 
-    def __init__(self, agents: int) -> None:
+    def __init__(self, machines: Sequence[str]) -> None:
         self._id = f"ob{os.getpid() % 100_000}"
         self._bridge = f"{self._id}br"
         subnet = next(each for each in _SUBNETS if f"10.203.{each}." not in _run("ip", "-o", "addr"))
         self.host = f"10.203.{subnet}.1"
-        self.namespaces = [
-            Namespace(f"{self._id}n{number}", f"10.203.{subnet}.{number + 10}", f"{self._id}v{number}")
-            for number in range(agents)
-        ]
+        self._namespaces = {
+            machine: Namespace(f"{self._id}n{number}", f"10.203.{subnet}.{number + 10}", f"{self._id}v{number}")
+            for number, machine in enumerate(machines)
+        }
 
     def open(self) -> None:
         _run("ip", "link", "add", self._bridge, "type", "bridge")
         _run("ip", "addr", "add", f"{self.host}/24", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
-        for each in self.namespaces:
+        for each in self._namespaces.values():
             _run("ip", "netns", "add", each.name)
             _run("ip", "link", "add", each.port, "type", "veth", "peer", "name", "eth0", "netns", each.name)
             _run("ip", "link", "set", each.port, "master", self._bridge, "up")
@@ -70,28 +72,31 @@ class Network:
     def close(self) -> None:
         """Removes whatever there is of it."""
         for command in (
-            *(("ip", "netns", "del", each.name) for each in self.namespaces),
+            *(("ip", "netns", "del", each.name) for each in self._namespaces.values()),
             ("ip", "link", "del", self._bridge),
         ):
             subprocess.run(command, capture_output=True, check=False)
 
-    def command(self, number: int) -> tuple[str, ...]:
-        """What stands before a command that is to run where that agent lives."""
-        return ("ip", "netns", "exec", self.namespaces[number].name)
+    def address(self, machine: str) -> str:
+        return self._namespaces[machine].address
 
-    async def cut(self, number: int, seconds: float) -> None:
-        """The agent is cut off from everything."""
-        port = self.namespaces[number].port
+    def command(self, machine: str) -> tuple[str, ...]:
+        """What stands before a command that is to run on that machine."""
+        return ("ip", "netns", "exec", self._namespaces[machine].name)
+
+    async def cut(self, machine: str, seconds: float) -> None:
+        """The machine is cut off from everything."""
+        port = self._namespaces[machine].port
         _run("ip", "link", "set", port, "down")
         try:
             await asyncio.sleep(seconds)
         finally:
             _run("ip", "link", "set", port, "up")
 
-    async def cut_one_way(self, number: int, seconds: float, *, to_agent: bool) -> None:
+    async def cut_one_way(self, machine: str, seconds: float, *, to_it: bool) -> None:
         """Packets are lost in one direction: a queue that holds none drops them all."""
-        each = self.namespaces[number]
-        namespace, device = ((), each.port) if to_agent else (("-n", each.name), "eth0")
+        each = self._namespaces[machine]
+        namespace, device = ((), each.port) if to_it else (("-n", each.name), "eth0")
         _run("tc", *namespace, "qdisc", "add", "dev", device, "root", "pfifo", "limit", "0")
         try:
             await asyncio.sleep(seconds)
@@ -104,35 +109,3 @@ def _run(*command: str) -> str:
     if done.returncode:
         raise NamespaceError(f"`{' '.join(command)}`: {done.stderr.strip()}")
     return done.stdout
-
-
-async def forward(host: str, target: str) -> tuple[asyncio.Server, str]:
-    """Carries connections to `host` on to a port of loopback, which other networks cannot reach; its address."""
-    target_host, _, target_port = target.rpartition(":")
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there = await asyncio.open_connection(target_host, int(target_port))
-        except OSError:
-            writer.close()
-            return
-        pumps = [asyncio.ensure_future(_pump(reader, there[1])), asyncio.ensure_future(_pump(there[0], writer))]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            writer.close()
-            there[1].close()
-
-    server = await asyncio.start_server(serve, host, 0)
-    return server, f"{host}:{server.sockets[0].getsockname()[1]}"
-
-
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65_536):
-            target.write(data)
-            await target.drain()
-    except OSError:
-        return

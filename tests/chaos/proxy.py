@@ -26,6 +26,10 @@ _OPTIONS = [
     ("grpc.max_send_message_length", GRPC_MESSAGE_MAX_BYTES),
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_reconnect_backoff_ms", 500),
+    # As the parts of the mesh do: who is cut off behind the proxy has to be noticed as if there were none.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
