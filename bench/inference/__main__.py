@@ -31,7 +31,6 @@ OURS = "orbit"
 LOADS = (*map(str, CONCURRENCIES), "mixed", "steps")
 ROUNDS = (6, 2, 1, 1)  # for each concurrency, so that each load takes about as long
 LOAD_REPEATS = 3
-SETTLING_S = 2
 
 
 @dataclass(slots=True)
@@ -215,7 +214,7 @@ async def load_once(folder: Path, threads: int, settled: bool) -> list[tuple[str
                 if name == "second":
                     await server.unload("bench")
                 if name == "second" or settled:
-                    await asyncio.sleep(SETTLING_S)  # a process stands by from then on, as it would in an agent
+                    await server.standing_by()
                 started = time.perf_counter()
                 await server.warm("bench")
                 times.append((name, time.perf_counter() - started))

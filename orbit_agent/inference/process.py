@@ -103,13 +103,17 @@ class ModelProcess:
         except psutil.Error:
             return 0
 
-    async def load(self, folder: Path, settings: LoadSettings) -> BackendInfo:
-        """Loads the model in `folder`. Raises what the process says is wrong with it, or `ModelCrashedError`."""
+    async def standing_by(self) -> None:
+        """Returns once everything is imported. Raises `ModelCrashedError`."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.shield(self._hello)
         except TimeoutError as error:
             raise ModelCrashedError(f"a model process did not start within {START_TIMEOUT_S:.0f} s") from error
+
+    async def load(self, folder: Path, settings: LoadSettings) -> BackendInfo:
+        """Loads the model in `folder`. Raises what the process says is wrong with it, or `ModelCrashedError`."""
+        await self.standing_by()
         self._send({"t": "load", "folder": str(folder), "settings": asdict(settings)})
         return await asyncio.shield(self._loaded)
 

@@ -128,6 +128,12 @@ class ModelServer:
         """Loads a model ahead of its first request. Raises what a request would."""
         await self._get(model)
 
+    async def standing_by(self) -> None:
+        """Returns once a process stands by for the next load, which then waits for no start and no import."""
+        if self._spare is not None:
+            process = await asyncio.shield(self._spare)
+            await process.standing_by()
+
     async def unload(self, model: str) -> None:
         """Ends a model's process, if it has one or is about to; what it holds fails with `ModelCrashedError`."""
         loading = self._loading.get(model)

@@ -101,12 +101,21 @@ async def test_a_second_load_starts_no_second_process(server: ModelServer) -> No
     assert process_of(server, "tiny").pid == pid
 
 
+async def test_a_load_takes_the_process_that_stands_by(server: ModelServer) -> None:
+    await server.standing_by()
+    assert server._spare is not None
+    ready = (await server._spare).pid
+    await server.warm("tiny")
+    assert process_of(server, "tiny").pid == ready
+    await server.standing_by()
+    assert (await server._spare).pid != ready
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has mapped")
 async def test_a_process_that_stands_by_has_done_what_needs_no_model() -> None:
     process = await ModelProcess.start()
     try:
-        async with asyncio.timeout(60):
-            await asyncio.shield(process._hello)
+        await process.standing_by()
         mapped = {Path(each.path).name.split(".")[0] for each in psutil.Process(process.pid).memory_maps()}
         assert {"onnxruntime_pybind11_state", "tokenizers", "_lib"} <= mapped, mapped
     finally:
