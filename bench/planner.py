@@ -45,9 +45,9 @@ def main() -> None:
     began = time.perf_counter()
     picture = observe(look(state, 0), wanted)
     seen = time.perf_counter()
-    quick = greedy.schedule(picture)
+    quick = greedy.schedule(picture, following=True)
     greedy_done = time.perf_counter()
-    best = linear.schedule(picture, None)
+    best = linear.schedule(picture, None, quick)
     done = time.perf_counter()
     assert best is not None
     ratio = best.cost_usd(picture) / quick.cost_usd(picture)

@@ -1,9 +1,9 @@
 """The planner: how much of each kind of work may start on each kind of agent now, and what waits for cheaper room.
 
 Asked about once a second, and when the picture has changed. It decides over classes of work and pools of agents, by
-a linear program (`_plan.linear`) or, where there is nothing to be gained by one or its time ran out, by a greedy way
-(`_plan.greedy`) with the same result type. What it says steers the placer only: decisions reach the journal as
-placements, and replay never asks.
+a linear program (`_plan.linear`) that begins with what a greedy way (`_plan.greedy`) has found; by that alone where
+there is nothing to be gained by one, or where the program finds nothing in its time. What it says steers the placer
+only: decisions reach the journal as placements, and replay never asks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["NEARLY", "PLAN_EVERY_MS", "Demand", "Picture", "Plan", "Planner", "P
 
 #: A plan is made at least this often while work waits.
 PLAN_EVERY_MS = 1_000
-#: What the solver may take, in seconds; then the greedy plan stands.
+#: What the solver may take, in seconds; then the best that it has found stands.
 TIME_LIMIT_S = 0.2
 #: A run is said to be late when so many plans in a row say so; in time again after as many that do not.
 _SURE_AFTER = 3
@@ -141,11 +141,14 @@ class Planner:
 
 
 def solve(picture: Picture, time_limit_s: float | None) -> Schedule:
-    """The best of what either way finds. Where all room costs the same there is nothing to weigh: greedy alone."""
-    quick = greedy.schedule(picture)
+    """The best that the solver finds in its time, from the greedy plan on; where it finds none, that one stands.
+
+    Where all room costs the same there is nothing to weigh: greedy alone.
+    """
     if not any(_has_choice(work) for work in picture.classes):
-        return quick
-    return linear.schedule(picture, time_limit_s) or quick
+        return greedy.schedule(picture)
+    quick = greedy.schedule(picture, following=True)
+    return linear.schedule(picture, time_limit_s, quick) or quick
 
 
 def _has_choice(work: WorkClass) -> bool:

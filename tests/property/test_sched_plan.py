@@ -68,6 +68,43 @@ def test_no_plan_gives_room_twice_or_loses_work(picture: Picture) -> None:
     check(picture, solved)
 
 
+@st.composite
+def flows(draw: st.DrawFn) -> Picture:
+    """Pictures in which each class may be brought forth by the one before it."""
+    picture = draw(pictures())
+    classes = list(picture.classes)
+    for number in range(1, len(classes)):
+        if draw(st.booleans()):
+            ratio = draw(st.sampled_from([0.5, 1.0, 3.0]))
+            finish = max(classes[number].finish_ms, classes[number - 1].finish_ms)
+            classes[number] = dataclasses.replace(classes[number], finish_ms=finish, after=((number - 1, ratio),))
+    return dataclasses.replace(picture, classes=tuple(classes))
+
+
+def regret(picture: Picture, schedule: Schedule) -> float:
+    """What a plan costs, where being late costs far more than anything else."""
+    dearest = max((option.cost_usd for work in picture.classes for option in work.options.values()), default=0.0) or 1.0
+    paid = sum(
+        each.amount * picture.classes[each.work].options[each.pool].cost_usd / dearest for each in schedule.starts
+    )
+    return paid + 150 * sum(schedule.late.values())
+
+
+@given(flows(), st.sampled_from([0, 1, 3, 10]))
+@settings(max_examples=80, deadline=None)
+def test_a_solver_that_is_stopped_early_tells_the_best_it_has_found(picture: Picture, iterations: int) -> None:
+    quick = greedy.schedule(picture, following=True)
+    check(picture, quick)
+    stopped = linear.schedule(picture, None, quick, iterations_most=iterations)
+    assert stopped is not None, "the greedy plan holds all that the program has to hold"
+    check(picture, stopped)
+    best = linear.schedule(picture, None, quick)
+    assert best is not None
+    taste = 0.02 * sum(work.amount for work in picture.classes) + 1e-3
+    assert regret(picture, best) <= regret(picture, stopped) + taste
+    assert regret(picture, stopped) <= regret(picture, quick) + taste
+
+
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), min_size=1, max_size=10))
 def test_a_longer_sla_is_never_dearer(found: list[tuple[bool, float]]) -> None:
     asked = [Quote(1000 * (at + 1), feasible, cost, 1, 1) for at, (feasible, cost) in enumerate(found)]

@@ -9,6 +9,10 @@ whole attempts one after another, and that nothing starts before what brings it 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from orbit_core.sched._plan.picture import DIMENSIONS, Option, Picture, Schedule, Start, WorkClass
 from orbit_core.sched._plan.program import Program
@@ -20,8 +24,13 @@ _TASTE = 0.005
 _TINY = 1e-6
 
 
-def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
-    """The cheapest plan, or None where the solver found none in its time."""
+def schedule(
+    picture: Picture, time_limit_s: float | None, start: Schedule | None = None, *, iterations_most: int | None = None
+) -> Schedule | None:
+    """The cheapest plan; at a limit the cheapest that was found; None where the solver found none in its time.
+
+    `start`: a plan to begin with. Where it holds what this one has to hold, it is never worse than that.
+    """
     program = Program()
     dearest = (
         max(option.cost_usd, *option.costs_usd, 0.0) for work in picture.classes for option in work.options.values()
@@ -59,7 +68,8 @@ def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
                 columns[program.column(cost, entries)] = Start(index, pool, at, 0.0)
         entries = [(amount, 1.0), *brought(index, None, 0)]
         late[index] = program.column(_LATE * (1 + work.priority / 100), entries)
-    solution = program.solve(time_limit_s)
+    begin = _values(start, columns, late, len(program.costs)) if start is not None else None
+    solution = program.solve(time_limit_s, begin, iterations_most=iterations_most)
     if solution is None:
         return None
     starts = tuple(
@@ -68,6 +78,19 @@ def schedule(picture: Picture, time_limit_s: float | None) -> Schedule | None:
         if solution[column] > _TINY
     )
     return Schedule(starts, {i: float(solution[c]) for i, c in late.items() if solution[c] > 1e-4}, "linear")
+
+
+def _values(start: Schedule, columns: Mapping[int, Start], late: Mapping[int, int], count: int) -> NDArray[np.float64]:
+    """The columns that say the same as another plan."""
+    column_of = {(each.work, each.pool, each.at): column for column, each in columns.items()}
+    found = np.zeros(count)
+    for each in start.starts:
+        column = column_of.get((each.work, each.pool, each.at))
+        if column is not None:
+            found[column] += each.amount
+    for work, amount in start.late.items():
+        found[late[work]] = amount
+    return found
 
 
 def _cost(picture: Picture, work: WorkClass, option: Option, at: int, scale: float) -> float:
@@ -103,19 +126,8 @@ def _follow_rows(picture: Picture, program: Program):
                 found += [(rows[(index, parent, later)], 1.0) for later in picture.slices if later >= at]
         for child, ratio in children[index]:
             # What is late brings forth late work, which no row may forbid.
-            ended = 0.0 if option is None else _ended_ms(picture, option, at)
-            found += [
-                (rows[(child, index, later)], -ratio)
-                for later in picture.slices
-                if picture.bounds_ms[later] + _TINY >= ended
-            ]
+            opened = picture.slices if option is None else picture.open_after(option, at)
+            found += [(rows[(child, index, later)], -ratio) for later in opened]
         return found
 
     return entries
-
-
-def _ended_ms(picture: Picture, option: Option, at: int) -> float:
-    if option.duration_ms < picture.length_ms(at):
-        # Work spread over a slice lets what follows begin within it; half of it is over at its middle.
-        return picture.bounds_ms[at] + min(option.duration_ms, picture.length_ms(at) / 2)
-    return picture.bounds_ms[at] + option.duration_ms

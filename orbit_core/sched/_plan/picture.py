@@ -173,6 +173,15 @@ class Picture:
             found.append((later, overlap))
         return found
 
+    def open_after(self, option: Option, at: int) -> list[int]:
+        """Slices from which on that can start what an attempt started in slice `at` brings forth.
+
+        Work spread over a slice lets what follows begin within it; half of it is over at its middle.
+        """
+        lasts_ms, length_ms = option.duration_ms, self.length_ms(at)
+        ended_ms = self.bounds_ms[at] + (min(lasts_ms, length_ms / 2) if lasts_ms < length_ms else lasts_ms)
+        return [later for later in self.slices if self.bounds_ms[later] + _SLACK_MS >= ended_ms]
+
     def rounds(self, work: WorkClass, pool: int) -> float:
         """How many of the class can end in time on that pool, were it for this class alone."""
         option = work.options[pool]

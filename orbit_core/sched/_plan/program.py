@@ -10,6 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _INFINITY = highspy.kHighsInf
+#: As HiGHS counts its strategies, and how it says that a solution holds all rows.
+_PRIMAL_SIMPLEX = 4
+_FEASIBLE = 2
+_USABLE = (
+    highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kTimeLimit,
+    highspy.HighsModelStatus.kIterationLimit,
+)
 
 
 @dataclass(slots=True)
@@ -40,20 +48,45 @@ class Program:
         self.uppers.append(upper)
         return len(self.costs) - 1
 
-    def solve(self, time_limit_s: float | None) -> NDArray[np.float64] | None:
-        """The optimal columns, or None where there are none or time ran out."""
-        columns, rows = len(self.costs), len(self.row_lowers)
-        if columns == 0:
+    def solve(
+        self,
+        time_limit_s: float | None,
+        start: NDArray[np.float64] | None = None,
+        *,
+        iterations_most: int | None = None,
+    ) -> NDArray[np.float64] | None:
+        """The optimal columns; at a limit the best that were found; None where there are none.
+
+        `start`: columns to begin with. Where they hold all rows, what is found at any limit is no worse than they are.
+        """
+        if not self.costs:
             return np.zeros(0)
         solver = highspy.Highs()
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         if time_limit_s is not None:
             solver.setOptionValue("time_limit", time_limit_s)
+        if iterations_most is not None:
+            solver.setOptionValue("simplex_iteration_limit", iterations_most)
+        if solver.passModel(self._model()) == highspy.HighsStatus.kError:
+            return None
+        if start is not None:
+            # The primal simplex goes from one way to do it to a better one. Presolving would lose the beginning.
+            solver.setOptionValue("presolve", "off")
+            solver.setOptionValue("simplex_strategy", _PRIMAL_SIMPLEX)
+            solution = highspy.HighsSolution()
+            solution.col_value = start.tolist()
+            solver.setSolution(solution)
+        solver.run()
+        if solver.getModelStatus() not in _USABLE or solver.getInfo().primal_solution_status != _FEASIBLE:
+            return None
+        return np.array(solver.getSolution().col_value)
+
+    def _model(self) -> highspy.HighsLp:
         model = highspy.HighsLp()
-        model.num_col_, model.num_row_ = columns, rows
+        model.num_col_, model.num_row_ = len(self.costs), len(self.row_lowers)
         model.col_cost_ = np.array(self.costs)
-        model.col_lower_ = np.zeros(columns)
+        model.col_lower_ = np.zeros(len(self.costs))
         model.col_upper_ = np.array(self.uppers)
         model.row_lower_ = np.array(self.row_lowers)
         model.row_upper_ = np.array(self.row_uppers)
@@ -61,9 +94,4 @@ class Program:
         model.a_matrix_.start_ = np.array([*self.starts, len(self.rows)], dtype=np.int32)
         model.a_matrix_.index_ = np.array(self.rows, dtype=np.int32)
         model.a_matrix_.value_ = np.array(self.values)
-        if solver.passModel(model) == highspy.HighsStatus.kError:
-            return None
-        solver.run()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return None
-        return np.array(solver.getSolution().col_value)
+        return model

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from orbit_core.sched._plan import greedy, linear
 from orbit_core.sched._plan.picture import Option, Picture, Pool, WorkClass
 from orbit_core.sched.plan import Plan, make_plan, solve
 
@@ -69,3 +72,27 @@ def test_doubt_alone_is_no_forecast_of_being_late() -> None:
     assert plan.late_runs == ()
     plan = planned((pool("own", 2),), work("hopeless", 9, 60_000.0, cautious, runs=("run-1",)))
     assert plan.late_runs == ("run-1",)
+
+
+def test_at_its_cap_the_solver_gives_the_best_it_has_and_greedy_stands_where_it_has_none() -> None:
+    """Greedy lets the first deadline have the cheap room, though the second, for which all else is dearer, wants it."""
+    classes = tuple(
+        work(f"w{number}", 6, 60_000.0 * (1 + number), {0: CHEAP, 1: Option(20_000.0, 0.10 * (1 + 3 * number))})
+        for number in range(4)
+    )
+    bounds = (0.0, 20_000.0, 60_000.0, 120_000.0, 180_000.0, 240_000.0)
+    picture = Picture((pool("own", 1), pool("cloud", 8)), classes, bounds)
+    quick = greedy.schedule(picture, following=True)
+    assert linear.schedule(picture, 0.0) is None, "nothing is found in no time"
+    assert solve(picture, 0.0).cost_usd(picture) <= quick.cost_usd(picture)
+    costs: list[float] = []
+    for most in (0, 2, 4, 100):
+        found = linear.schedule(picture, None, quick, iterations_most=most)
+        assert found is not None
+        assert not found.late
+        costs.append(found.cost_usd(picture))
+    assert costs[0] == pytest.approx(quick.cost_usd(picture)), "it begins with the greedy plan"
+    assert costs[0] > costs[1] > costs[-1], "and two steps make it better, before the best is found"
+    unlimited = linear.schedule(picture, None)
+    assert unlimited is not None
+    assert costs[-1] == pytest.approx(unlimited.cost_usd(picture), rel=0.01)
