@@ -43,12 +43,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One lane that is to be decided on; independent of the state once it is made."""
+    """One lane that is to be decided on; independent of the state once it is made. `at_once`: it cannot wait."""
 
     run_id: str
     number: int
     lane: Lane
     view: MarketView
+    at_once: bool = False
 
 
 def instance_name(terms: Terms, run_id: str, lane: int, decision: int) -> str:
@@ -195,7 +196,10 @@ class Buyer:
             pools=pools,
             holding=Holding(_kind(held), where if where in names else None),
         )
-        return Want(run.id, number, replace(lane), view)
+        # Of work that nobody knows yet, no policy can say how long it may wait: one machine goes ahead.
+        ahead = next((other for other, each in run.bought.items() if each.held is not None), 0)
+        at_once = need.unknown and number == ahead
+        return Want(run.id, number, replace(lane), view, at_once)
 
     def _restart_left_ms(self, held: Machine | None, need: Shortfall, now_ms: int) -> float:
         """One that should be there by now may come at any moment, and not in this tick."""
@@ -209,6 +213,8 @@ class Buyer:
         if policy is None:
             policy = self._policies[(want.run_id, want.number)] = _restored(lane.memory)
         choice = policy.decide(view)
+        if want.at_once and choice.kind == "none":
+            choice = Choice("on-demand") if view.holding.kind == "none" else Choice(view.holding.kind)
         kind, pool = _meant(choice, view)
         keeps = lane.held is not None and (kind, pool) == (lane.held.kind, lane.held.pool)
         starts = kind != "none" and not keeps

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orbit_core.sched._plan.observe import Demand, Scene, demands, look, observe
-from orbit_core.sched._plan.picture import Picture
 from orbit_core.sched._plan.pools import can_hold
 from orbit_core.sched.estimate import Estimate, estimate, hardware_kind
 from orbit_core.sched.model import AgentFacts, AgentStatus, RunStatus
@@ -42,12 +41,26 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """What the agents that are there cannot do of a run in time: the time it takes one machine, and by when it must."""
+    """What the agents that are there cannot do of a run in time: the time it takes one machine, and by when it must.
+
+    `unknown`: how much of it there is, or how long it takes, is not known before some of it has been done.
+    """
 
     machine_ms: float
     due_ms: float
     restart_ms: float
     offers: tuple[Offer, ...]
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """So many attempts of one step that are late, and when they have to have ended, from now."""
+
+    step: StepPlan
+    amount: float
+    finish_ms: float
+    scout: bool
 
 
 def agents_of_machines(state: MeshState) -> dict[str, Agent]:
@@ -68,23 +81,24 @@ def shortfalls(
     others = {agent_id: _as_if_there(agent) for agent_id, agent in state.agents.items() if agent_id not in names}
     without = replace(state, agents=others)
     scene = look(without, now_ms, attempts)
-    late = _late(scene, demands(state))
+    late = _late(state, scene, demands(state))
     running = _running_on(state, bought.values(), now_ms)
     found: dict[str, Shortfall] = {}
-    for run_id in _late(scene, _begun_anew(state, bought.values())) if running else late:
-        run = state.runs[run_id]
-        steps = state.workflow(run).steps
-        parts = [(steps[index], amount, finish_ms) for index, amount, finish_ms in late.get(run_id, [])]
-        fitting = tuple(offer for offer in offers if all(_fits(offer, step) for step, _, _ in parts))
+    for run_id in _late(state, scene, _begun_anew(state, bought.values())) if running else late:
+        run, parts = state.runs[run_id], late.get(run_id, [])
+        fitting = tuple(offer for offer in offers if all(_fits(offer, part.step) for part in parts))
         most_ms, due_ms = 0.0, float(run.deadline_ms)
         for offer in fitting:
             machine_ms, by_ms = _on_one(state, offer, parts)
             most_ms, due_ms = max(most_ms, machine_ms), min(due_ms, now_ms + by_ms)
         if run.deadline_ms <= now_ms:
             due_ms = float(run.deadline_ms)
-        cold_ms = COLD_MODEL_MS + FETCHED_MODEL_MS if any(step.model for step, _, _ in parts) else 0
+        cold_ms = COLD_MODEL_MS + FETCHED_MODEL_MS if any(part.step.model for part in parts) else 0
         restart_ms = max((offer.restart_ms for offer in fitting), default=0) + cold_ms
-        found[run_id] = Shortfall(most_ms + running.get(run_id, 0.0), due_ms, restart_ms, fitting)
+        seen = all(_estimate(state, offer.facts, part.step).samples for offer in fitting for part in parts)
+        unknown = not seen or any(part.scout for part in parts)
+        machine_ms = most_ms + running.get(run_id, 0.0)
+        found[run_id] = Shortfall(machine_ms, due_ms, restart_ms, fitting, unknown)
     return found
 
 
@@ -109,24 +123,21 @@ def _begun_anew(state: MeshState, agents: Iterable[Agent]) -> list[Demand]:
     return found
 
 
-def _late(scene: Scene, wanted: Iterable[Demand]) -> dict[str, list[tuple[int, float, float]]]:
-    """What the best plan in that scene leaves late, by run, as `_late_by_run` says it."""
-    picture = observe(scene, wanted)
-    return _late_by_run(picture, solve(picture, TIME_LIMIT_S).late) if picture.classes else {}
-
-
-def _late_by_run(picture: Picture, late: Mapping[int, float]) -> dict[str, list[tuple[int, float, float]]]:
-    """(step, how many attempts are late, when they have to have ended) of each run.
+def _late(state: MeshState, scene: Scene, wanted: Iterable[Demand]) -> dict[str, list[_Part]]:
+    """What the best plan in that scene leaves late, by run.
 
     Where runs were put together into one class, those with its last deadlines are late, as many as it takes.
     """
-    found: dict[str, list[tuple[int, float, float]]] = {}
+    picture = observe(scene, wanted)
+    late: Mapping[int, float] = solve(picture, TIME_LIMIT_S).late if picture.classes else {}
+    found: dict[str, list[_Part]] = {}
     step_of = {(number, run_id): step for (run_id, step), number in picture.class_of.items()}
     for number, amount in late.items():
         work = picture.classes[number]
         many = min(len(work.runs), math.ceil(amount / work.amount * len(work.runs)))
         for run_id in work.runs[len(work.runs) - many :]:
-            found.setdefault(run_id, []).append((step_of[(number, run_id)], amount / many, work.finish_ms))
+            step = state.workflow(state.runs[run_id]).steps[step_of[(number, run_id)]]
+            found.setdefault(run_id, []).append(_Part(step, amount / many, work.finish_ms, work.scout))
     return found
 
 
@@ -147,7 +158,7 @@ def _running_on(state: MeshState, agents: Iterable[Agent], now_ms: int) -> dict[
     return found
 
 
-def _on_one(state: MeshState, offer: Offer, parts: Iterable[tuple[StepPlan, float, float]]) -> tuple[float, float]:
+def _on_one(state: MeshState, offer: Offer, parts: Iterable[_Part]) -> tuple[float, float]:
     """The time that the work takes on one machine, and by when, from now, all of it has to be done.
 
     The mean of each, and once the spread of them together. One machine keeps every deadline exactly when, for each
@@ -155,12 +166,12 @@ def _on_one(state: MeshState, offer: Offer, parts: Iterable[tuple[StepPlan, floa
     """
     total_ms, spread = 0.0, 0.0
     done: list[tuple[float, float]] = []
-    for step, amount, finish_ms in sorted(parts, key=lambda part: part[2]):
-        known = _estimate(state, offer.facts, step)
-        rounds = max(1.0, amount / _slots(offer, step))
+    for part in sorted(parts, key=lambda part: part.finish_ms):
+        known = _estimate(state, offer.facts, part.step)
+        rounds = max(1.0, part.amount / _slots(offer, part.step))
         total_ms += rounds * known.mean_ms
         spread += rounds * (known.p95_ms - known.mean_ms) ** 2
-        done.append((finish_ms, total_ms))
+        done.append((part.finish_ms, total_ms))
     due_ms = min((finish_ms + total_ms - done_ms for finish_ms, done_ms in done), default=math.inf)
     return total_ms + math.sqrt(spread), due_ms
 

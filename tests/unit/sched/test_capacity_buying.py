@@ -337,6 +337,21 @@ def test_a_paused_run_gives_its_machines_back():
     assert machines(bazaar.state) == {}
 
 
+def test_what_nobody_knows_yet_does_not_wait_for_a_better_market():
+    """Spot may come back, and there is time: known work waits for it. Unknown work sends one machine ahead."""
+    known = Bazaar(28, 40 * MINUTE_MS, offer(available=False))
+    known.lose("there")
+    unknown = Bazaar(28, 40 * MINUTE_MS, offer(available=False))
+    unknown.lose("there")
+    unknown.state.estimates.samples.clear()
+    for bazaar in (known, unknown):
+        bazaar.buy()
+    assert {each.kind for each in known.buy()} == {"none"}
+    assert [each.kind for each in unknown.buy()][:1] == ["on-demand"]
+    unknown.buy()
+    assert len(unknown.started) == 1, "and it stays"
+
+
 def test_the_shortfall_is_the_time_on_one_machine_however_many_it_holds():
     bazaar = Bazaar(28, 20 * MINUTE_MS)
     one = shortfalls(bazaar.state, [offer()], bazaar.now_ms)["run"]
