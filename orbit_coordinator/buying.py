@@ -37,6 +37,22 @@ class Capacity:
     provider: CapacityProvider
 
 
+async def give_all_back(capacity: Capacity) -> None:
+    """Stops every machine of this mesh, as far as the provider lets it: the mesh itself ends."""
+    try:
+        found = await capacity.provider.list()
+        for name, pool in found.items():
+            if _is_ours(capacity.spec, name):
+                await capacity.provider.stop(name, pool)
+                log.info("%s is stopped", name)
+    except CapacityError as error:
+        log.warning("machines may be left, and cost money: %s", error)
+
+
+def _is_ours(spec: CapacitySpec, name: str) -> bool:
+    return name.startswith(f"orbit-{spec.name}-")
+
+
 class Buying:
     """One for a term."""
 
@@ -99,8 +115,7 @@ class Buying:
         except CapacityError as error:
             log.warning("machines cannot be listed: %s", error)
             return None
-        ours = f"orbit-{self._spec.name}-"
-        return {name: pool for name, pool in found.items() if name.startswith(ours)}
+        return {name: pool for name, pool in found.items() if _is_ours(self._spec, name)}
 
     async def _settle(self, present: Mapping[str, str] | None) -> None:
         restarts = {pool.name: pool.restart for pool in self._spec.pools}

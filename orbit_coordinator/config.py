@@ -31,6 +31,7 @@ class CoordinatorConfig:
     http: str | None
     blobs: BlobHome | None = None
     capacity: CapacityFile | None = None
+    capacity_ends_here: bool = False
 
 
 def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
@@ -65,6 +66,11 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
     parser.add_argument(
         "--capacity", type=Path, metavar="FILE", help="machines that may be bought for runs (docs/capacity.md)"
     )
+    parser.add_argument(
+        "--capacity-ends-here",
+        action="store_true",
+        help="stop what was bought with this coordinator: the mesh ends too",
+    )
     given = parser.parse_args(arguments)
     return CoordinatorConfig(
         etcd=tuple(filter(None, given.etcd.split(","))),
@@ -79,4 +85,5 @@ def parse(arguments: Sequence[str] | None = None) -> CoordinatorConfig:
         http=given.http,
         blobs=BlobHome(given.blobs, given.blobs_endpoint, given.blobs_region) if given.blobs else None,
         capacity=read_capacity(given.capacity) if given.capacity else None,
+        capacity_ends_here=given.capacity_ends_here,
     )

@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orbit_coordinator.archive import Archive
-from orbit_coordinator.buying import Capacity
+from orbit_coordinator.buying import Capacity, give_all_back
 from orbit_coordinator.candidacy import campaign_and_lead, relieve, watch_leader
 from orbit_coordinator.capacity import CommandProvider, Commands
 from orbit_coordinator.config import CoordinatorConfig
@@ -121,6 +121,8 @@ class Server:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+            if access.resources.capacity is not None and self._config.capacity_ends_here:
+                await give_all_back(access.resources.capacity)
             await election.resign()
             await listing.withdraw()
             await server.stop(_STOP_GRACE_S)

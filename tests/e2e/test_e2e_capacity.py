@@ -32,7 +32,7 @@ cluster:
     - {{uses: satellite/orbit/echo, identifier: many, config: {{objects: [{{a: 1}}], copies: {copies}}}}}
     - uses: satellite/orbit/sleep
       identifier: work
-      config: {{seconds: 1}}
+      config: {{seconds: 3}}
       resources: {{cpu: 1}}
 """
 
@@ -48,8 +48,10 @@ class Market:
         self.started.touch()
         (example,) = re.findall(r"```yaml\n(name: local\n.*?)```", PAGE, re.DOTALL)
         hurried = example.replace("tick: 5s", "tick: 1s\nretry: 5s\ndrain: 5s").replace("restart: 10s", "restart: 5s")
+        larger = hurried.replace("cpus: 1", "cpus: 4").replace("--cpus 1", "--cpus 4")
         count = f'  echo "$ORBIT_KIND" >> {self.started}\n'
-        counted = hurried.replace("  setsid python", f"{count}  setsid {sys.executable}")
+        counted = larger.replace("  setsid python", f"{count}  setsid {sys.executable}")
+        assert larger.count("cpus: 4") == larger.count("--cpus 4") == 1
         assert counted.count("tick: 1s") == counted.count(sys.executable) == counted.count("restart: 5s") == 1
         self.file.write_text(counted)
 
@@ -98,16 +100,16 @@ async def ended(client, run_id: str):
 
 async def test_what_does_not_fit_is_done_on_a_machine_that_is_bought(start_mesh, connect, eventually, market):
     client = connect(await start_mesh(ONE_SMALL_AGENT, data=market.data, capacity=market.file))
-    run = await started_run(client, "short", sla="32s", copies=36)
+    run = await started_run(client, "short", sla="45s", copies=20)
     await eventually(lambda: market.machines, what="a machine")
     first, *_ = await client.explain(run.run_id)
     assert first.step == "(bought capacity)"
     assert re.search(r"^(nothing|spot in here).*: \d+ s of its work do not fit", first.reason)
     run, agents = await ended(client, run.run_id)
-    assert (run.state, run.sla) == ("succeeded", "met"), "36 seconds of work do not fit into 32 on one core"
+    assert (run.state, run.sla) == ("succeeded", "met"), "a minute of work does not fit into 45 seconds on one core"
     assert "there" in agents
     assert any(agent.startswith("orbit-local-") for agent in agents)
-    assert set(market.kinds) == {"spot"}
+    assert market.kinds[0] == "spot"
     await eventually(lambda: not market.machines, what="the machine given back")
     assert {agent.agent_id for agent in await client.agents() if agent.state == "attached"} == {"there"}
 
@@ -115,7 +117,7 @@ async def test_what_does_not_fit_is_done_on_a_machine_that_is_bought(start_mesh,
 async def test_a_new_leader_keeps_what_is_held_and_a_lost_machine_is_replaced(start_mesh, connect, eventually, market):
     mesh = await start_mesh(ONE_SMALL_AGENT, data=market.data, coordinators=2, capacity=market.file)
     client = connect(mesh)
-    run = await started_run(client, "long", sla="60s", copies=60)
+    run = await started_run(client, "long", sla="80s", copies=66)
 
     async def joined() -> set[str]:
         attached = {agent.agent_id for agent in await client.agents() if agent.state == "attached"}
@@ -130,7 +132,7 @@ async def test_a_new_leader_keeps_what_is_held_and_a_lost_machine_is_replaced(st
     await eventually(lambda: len(market.kinds) > bought, seconds=60, what="another machine")
     run, agents = await ended(client, run.run_id)
     assert (run.state, run.sla) == ("succeeded", "met")
-    assert len({agent for agent in agents if agent.startswith("orbit-local-")}) >= 2
+    assert any(agent.startswith("orbit-local-") for agent in agents - held)
     await eventually(lambda: not market.machines, what="the machines given back")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orbit_coordinator.buying import Buying, Capacity
+from orbit_coordinator.buying import Buying, Capacity, give_all_back
 from orbit_coordinator.capacity import NONE_TO_BE_HAD, CapacityError, CommandProvider, Commands, Price
 from orbit_coordinator.leader import Leader
 from orbit_core.clock import SystemClock
@@ -220,6 +220,15 @@ async def test_a_start_that_a_crash_cut_short_is_made_up_for_and_never_doubled(r
     await rig.ticks(10)
     assert rig.provider.starts == [not_there]
     assert set(rig.provider.machines) == {there, not_there}
+
+
+async def test_a_mesh_that_ends_gives_back_what_is_its_own(rig: Rig):
+    rig.journal.events = [CapacityReleased("orbit-mesh-one")]  # which a mesh that ends need not write
+    rig.provider.machines = {"orbit-mesh-one": "zone", "database": ""}
+    await give_all_back(Capacity(CapacitySpec.model_validate(SPEC), rig.provider))
+    assert rig.provider.stops == ["orbit-mesh-one"]
+    rig.provider.fails = {"list"}
+    await give_all_back(Capacity(CapacitySpec.model_validate(SPEC), rig.provider))
 
 
 async def test_one_who_was_deposed_stops_nothing(rig: Rig):

@@ -239,7 +239,7 @@ class LocalMesh:
         if self._allow_private_addresses:
             arguments.append("--allow-private-addresses")
         if self._capacity is not None:
-            arguments += ["--capacity", str(self._capacity)]
+            arguments += ["--capacity", str(self._capacity), "--capacity-ends-here"]
         if self._blobs is not None:
             arguments += ["--blobs", self._blobs.uri, "--blobs-endpoint", self._blobs.endpoint_url]
             arguments += ["--blobs-region", self._blobs.region]
