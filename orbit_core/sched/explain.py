@@ -160,5 +160,10 @@ def _why_not_yet(
     kept = [pool for pool in plan.picture.classes[number].options if pool not in open_pools]
     left_s = max(0, latest - now_ms) / 1000
     if kept:
-        return f"waits for cheaper room: it can start {left_s:.0f} s from now at the latest and still be in time"
+        hope = (
+            ", or for the hours at which spot is usually cheaper"
+            if any(p in plan.picture.awaited for p in kept)
+            else ""
+        )
+        return f"waits for cheaper room{hope}: it can start {left_s:.0f} s from now at the latest and still be in time"
     return f"every agent that could run it is full; it has {left_s:.0f} s left to start"

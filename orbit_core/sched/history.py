@@ -57,7 +57,13 @@ def market_of(facts: AgentFacts) -> str:
     """The market that a spot agent's price is that of."""
     labels = dict(facts.labels)
     hardware = facts.gpus[0].model if facts.gpus else labels.get("hardware", "cpu")
-    return f"{hardware}|{len(facts.gpus)}|{facts.cpu_milli}|{facts.memory_bytes}|{labels.get('zone', '')}"
+    return f"{hardware}|{len(facts.gpus)}|{facts.cpu_milli}|{_about(facts.memory_bytes)}|{labels.get('zone', '')}"
+
+
+def _about(memory_bytes: int) -> int:
+    """A little more, so that machines of one kind have as much: what a system leaves differs from one to the next."""
+    unit = 1 << max(0, memory_bytes.bit_length() - 6)
+    return -(-memory_bytes // unit) * unit
 
 
 # Learning: called by `step` alone.
@@ -93,6 +99,7 @@ def _kind(history: History, facts: AgentFacts) -> int:
         id="",
         session="",
         address="",
+        memory_bytes=_about(facts.memory_bytes),
         price_usd_per_hour=0.0,
         labels=tuple(label for label in facts.labels if label[0] in ("hardware", "zone")),
         warm_models=(),

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bench.packing.__main__ import main, play, run, table
+from bench.packing.__main__ import in_proportion, main, play, run, table
 from bench.packing.cluster import Cluster
 from bench.packing.fgd import FgdPolicy, typical_tasks
 from bench.packing.trace import DATA, Game, game, load_nodes, load_tasks, mix
@@ -67,8 +67,10 @@ def test_every_policy_plays_by_the_rules_and_has_its_column(monkeypatch: pytest.
     policies = ["random", "dot product", "GPU packing", "best fit", "FGD", "Orbit, mix unknown", "Orbit"]
     results = run(["default"], policies, [1])
     assert all(0 < result.mean_percent <= 100 for result in results)
-    head, _, line, *_ = table(results).splitlines()
-    assert head.count("|") == line.count("|") == len(policies) + 3
+    filled = in_proportion(["default"])
+    assert 50 < filled["default"] <= 100
+    head, _, line, *_ = table(results, filled).splitlines()
+    assert head.count("|") == line.count("|") == len(policies) + 4
 
 
 def test_a_mix_that_is_not_known_is_an_error(capsys: pytest.CaptureFixture[str]):

@@ -1,1 +1,4 @@
-"""How the packer works inside; `orbit_core.sched.packing` is the surface, and nothing else imports from here."""
+"""How the packer works inside; `orbit_core.sched.packing` is the surface.
+
+Nothing else imports from here, but for the benchmark, which prints what the guide thinks possible.
+"""

@@ -64,6 +64,15 @@ def test_a_market_has_a_price_as_long_as_any_of_its_agents_is_there() -> None:
     assert len(known.markets) == 1, "what is owned has no market"
 
 
+def test_machines_whose_systems_leave_them_a_little_less_memory_are_of_one_kind() -> None:
+    known = History()
+    note_there(known, agent("one", memory_bytes=(8 << 30) - 40_000_000), 1_000)
+    note_there(known, agent("two", memory_bytes=(8 << 30) - 90_000_000), 1_000)
+    note_there(known, agent("half", memory_bytes=4 << 30), 1_000)
+    assert [kind.memory_bytes for kind in known.kinds] == [8 << 30, 4 << 30]
+    assert len(known.markets) == 2
+
+
 def test_agents_of_a_time_without_history_are_known_from_the_next_term_on() -> None:
     state = MeshState()
     step(state, AgentAttached(agent()), 1_000)

@@ -16,6 +16,7 @@ from orbit_core.sched.plan import Plan, Planner
 from orbit_core.sched.quote import ask, quotes
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import step
+from orbit_core.sched.tariff import DAY_MS
 from orbit_core.sched.workflow import Need, StepPlan, Workflow
 from orbit_core.spec.models import RetryPolicy
 
@@ -211,3 +212,34 @@ def test_where_cheap_room_is_free_the_one_that_goes_ahead_goes_there(state: Mesh
     child = dataclasses.replace(flow.steps[0], index=1, identifier="then", needs=(0,))
     start(state, dataclasses.replace(flow, steps=(*flow.steps, child)), "first", "second")
     assert where(place(state)[1]) == [("first", "cheap")]
+
+
+def test_what_waits_for_a_usual_price_says_so_and_a_quote_does_not_count_on_it() -> None:
+    state = MeshState()
+    now_ms = 20_000 * DAY_MS + 12 * 60 * MINUTE_MS
+    evening_ms = 8 * 60 * MINUTE_MS
+    step(state, AgentAttached(agent("own", 0.40, 1)), now_ms - 5 * DAY_MS)
+    step(state, AgentAttached(agent("spot", 0.30, 1, price_kind="spot")), now_ms - 5 * DAY_MS)
+    for day in range(4, 0, -1):
+        step(state, AgentChanged(agent("spot", 0.02, 1, price_kind="spot")), now_ms - day * DAY_MS + evening_ms)
+        step(
+            state,
+            AgentChanged(agent("spot", 0.30, 1, price_kind="spot")),
+            now_ms - (day - 1) * DAY_MS - evening_ms // 2,
+        )
+    flow = one_step(12 * 60 * MINUTE_MS)
+    quoted = quotes(state, flow, now_ms)
+    state.workflows[flow.identifier] = flow
+    trigger = TriggerFacts("api-call", now_ms, "now")
+    payload = ObjectAddress(json="{}")
+    step(state, RunCreated("r1", flow.identifier, flow.identifier, trigger, payload, now_ms + flow.sla_ms), now_ms)
+    plan, decided = place(state, now_ms=now_ms)
+    assert not decided.placements
+    assert decided.held
+    (why,) = explain(state, state.runs["r1"], plan, now_ms)
+    assert "usually cheaper" in why.reason
+    assert quoted.quote.cost_usd > 0.25 / 60, "a minute at the price of now"
+    later_ms = now_ms + evening_ms
+    step(state, AgentChanged(agent("spot", 0.02, 1, price_kind="spot")), later_ms)
+    _, decided = place(state, now_ms=later_ms)
+    assert [each.agent_id for each in decided.placements] == ["spot"]
