@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from orbit_core.store.blobs import BlobStore, read_blob
 from orbit_core.store.codec import decode, encode
 from orbit_core.store.election import Leadership
 from orbit_core.store.keys import Keys
+
+log = logging.getLogger(__name__)
 
 _RUNS_KEPT = 32
 
@@ -66,8 +69,8 @@ class Archive:
     async def delete(self, run_id: str, leadership: Leadership) -> bool:
         """Forgets an ended run; whether it was there.
 
-        Its record and its logs name it, so no other run can share them: they go from this machine. Objects are
-        stored by content, may be another run's too, and stay.
+        Its record and its logs name it, so no other run can share them: they go from this machine and from the home
+        of the mesh's blobs. Objects are stored by content, may be another run's too, and stay.
         """
         found = await self.find(run_id)
         if found is None:
@@ -78,7 +81,10 @@ class Archive:
             raise leadership.fenced()
         self._read.pop(run_id, None)
         for sha256 in filter(None, (found.record_sha256, found.logs_sha256)):
-            await self._blobs.delete(sha256)
+            try:
+                await self._blobs.delete(sha256)
+            except BlobError as error:  # the run is gone; what is left of it is named by nothing
+                log.warning("blob %s of %s, which is deleted, stays: %s", sha256, run_id, error)
         return True
 
     async def find(self, run_id: str) -> ArchivedRun | None:

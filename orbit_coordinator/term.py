@@ -48,7 +48,7 @@ from orbit_core.sched.events import (
 from orbit_core.sched.model import AttemptKey, Failure, Outputs, Page, Usage
 from orbit_core.sched.state import MeshState
 from orbit_core.store.api import Store
-from orbit_core.store.blobs import LocalBlobs
+from orbit_core.store.blobs import BlobMissingError, LocalBlobs
 from orbit_core.store.blobs.home import BlobHome
 from orbit_core.store.election import Leadership
 from orbit_core.store.journal import JournalWriter
@@ -320,6 +320,9 @@ class Term:
 
         Said before the event is journaled: once its last lineage has ended, a run's logs are forwarded no more.
         """
+        if event.failure.code == BlobMissingError.code:  # what was taken for granted is not
+            self._held_until_s.clear()
+            self.resources.blobs.doubt()
         found = self.state.invocation(event.key.run_id, event.key.invocation_id)
         if found is None or found[1].ended or found[1].attempt != event.key.attempt:
             return  # said before, or of no interest any more

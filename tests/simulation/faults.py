@@ -55,8 +55,22 @@ _KINDS: tuple[tuple[str, int, float], ...] = (
 LAST_S = 45.0
 
 
-def draw(rng: random.Random) -> tuple[Fault, ...]:
-    """The faults of a seed, in order of time."""
+def has_home(seed: int) -> bool:
+    """Whether the mesh of this seed keeps its blobs in a bucket."""
+    return seed % 4 == 3
+
+
+def faults_of(seed: int) -> tuple[Fault, ...]:
+    """The faults that a seed draws, in order of time."""
+    faults = list(_draw(random.Random(f"{seed}/faults")))
+    rng = random.Random(f"{seed}/home")
+    for _ in range(rng.choice((0, 1, 1, 2)) if has_home(seed) else 0):
+        at_s = round(rng.uniform(1.0, 25.0), 3)
+        faults.append(Fault(at_s, "home-away", for_s=round(rng.uniform(0.2, 15.0), 3)))
+    return tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.kind, fault.target)))
+
+
+def _draw(rng: random.Random) -> tuple[Fault, ...]:
     count = rng.choice((0, 1, 2, 3, 4, 5, 6, 8, 10, 14))
     kinds = rng.choices(_KINDS, weights=[weight for _, weight, _ in _KINDS], k=count)
     faults = []
@@ -70,7 +84,7 @@ def draw(rng: random.Random) -> tuple[Fault, ...]:
                 continue  # at least two of each kind stay
             buried.add(target[0])
         faults.append(Fault(at_s, kind, target, other, for_s))
-    return tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.kind, fault.target)))
+    return tuple(faults)
 
 
 def _between(rng: random.Random, kind: str) -> tuple[str, str]:

@@ -39,6 +39,7 @@ from orbit_core.store.keys import Keys
 from tests.simulation.work import End, ends
 
 if TYPE_CHECKING:
+    from tests.simulation.bucket import Bucket
     from tests.simulation.nodes import Node
 
 Key = tuple[str, str, int]
@@ -81,6 +82,8 @@ class Judge:
         #: The machines, for their disks, and the blobs whose every copy a fault has taken.
         self.nodes: Mapping[str, Node] = {}
         self.gone: set[str] = set()
+        #: Where the mesh keeps its blobs for good; None: on two machines.
+        self.bucket: Bucket | None = None
         self._names: dict[str, str] = {}
 
     def accuse(self, what: str) -> None:
@@ -216,7 +219,12 @@ class Judge:
             self._lost(event)
 
     def _twice(self, pages: Sequence[Page]) -> None:
-        """What is durable now lies on two machines, where there were two to take it."""
+        """What is durable now lies in the bucket; without one, on two machines, where there were two to take it."""
+        if self.bucket is not None:
+            for page in pages:
+                if page.sha256 not in self.gone and page.sha256 not in self.bucket.contents:
+                    self.accuse(f"blob {page.sha256[:8]} counts as durable, and is not in the bucket")
+            return
         standing = [since_s for since_s in self._listed_s.values() if self._now_s() - since_s > _LISTED_S]
         for page in pages:
             copies = [node.name for node in self.nodes.values() if page.sha256 in node.blobs.contents]
@@ -232,6 +240,7 @@ class Judge:
         graves = [node.name for node in self.nodes.values() if node.dead_for_good]
         for sha256 in event.sha256:
             holders = [n.name for n in self.nodes.values() if sha256 in n.blobs.contents and not n.dead_for_good]
+            holders += ["the bucket"] if self.bucket is not None and sha256 in self.bucket.contents else []
             if holders:
                 self.accuse(f"blob {sha256[:8]} was given up, and lies on {', '.join(holders)}")
             elif sha256 not in self.gone and len(graves) < 2:

@@ -16,6 +16,7 @@ from orbit_agent.attempts import Attempts
 from orbit_agent.link import LeaderFinder, Link
 from orbit_agent.objects import ObjectFetcher
 from orbit_agent.outbox import Outbox
+from orbit_agent.sharing import Home, Sharer
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.candidacy import campaign_and_lead, relieve, watch_leader
 from orbit_coordinator.copies import MeshBlobs, other_machines
@@ -32,7 +33,8 @@ from orbit_core.store.blobs import BlobStore, read_blob
 from orbit_core.store.blobs.memory import MemoryBlobs
 from orbit_core.store.election import Candidate, Election
 from orbit_core.store.listing import Listing
-from orbit_core.store.transport import BlobFetcher, patiently
+from orbit_core.store.transport import BlobFetcher
+from tests.simulation.bucket import HOME, SeenFrom, open_seen_from
 from tests.simulation.virtual import NodeClock, Process
 from tests.simulation.work import Answer
 
@@ -138,6 +140,7 @@ class Coordinator(Node):
             held=self.held,
             others=lambda: other_machines(store, world.keys, self.address),
             clock=self.clock,
+            home=SeenFrom(world.bucket, self) if world.bucket is not None else None,
         )
         resources = Resources(
             coordinator_id=self.name,
@@ -154,6 +157,7 @@ class Coordinator(Node):
             allow_private_addresses=True,
             rng=self.rng,
             snapshot_every_records=SNAPSHOT_EVERY_RECORDS,
+            blob_home=HOME if world.bucket is not None else None,
         )
         access = self.access = Access(resources)
         election = Election(store, world.keys, Candidate(self.name, self.address))
@@ -215,8 +219,17 @@ class Agent(Node):
         store = world.client(self)
         self.advertisement = self._describe()
         self.finder = finder = LeaderFinder(store, world.keys)
+        self.home = Home(self.clock, partial(open_seen_from, node=self, allowed=world.may_use_bucket(self.name)))
         self.fetcher = BlobFetcher(
-            self.blobs, lambda: finder.address, patience_s=BLOB_PATIENCE_S, fetch=self.fetch, clock=self.clock
+            self.blobs,
+            lambda: finder.address,
+            patience_s=BLOB_PATIENCE_S,
+            fetch=self.fetch,
+            home=self.home.blobs,
+            clock=self.clock,
+        )
+        self.sharer = Sharer(
+            self.blobs, self.home, leader=finder.wait, push=self.push, patience_s=BLOB_PATIENCE_S, clock=self.clock
         )
         self.attempts = attempts = Attempts(
             _Outbox(world.disk / self.name, self),
@@ -280,7 +293,9 @@ class Agent(Node):
                 f"{self.name} obeyed a {kind} of epoch {epoch} after one of epoch {self._highest_epoch}"
             )
         self._highest_epoch = max(self._highest_epoch, epoch)
-        if kind == "drain":
+        if kind == "welcome":
+            self.home.follow(command.welcome)
+        elif kind == "drain":
             self.drain()
 
     async def _execute(self, assignment: agents_pb2.Assignment) -> agents_pb2.AttemptResult:
@@ -326,12 +341,9 @@ class Agent(Node):
         for page in outputs.pages:
             await self.blobs.put(answer.page)
             blob = common_pb2.BlobRef(sha256=page.sha256, size_bytes=page.size_bytes)
-            await patiently(partial(self._share, blob), BLOB_PATIENCE_S, self.clock)
+            await self.sharer.share([blob])
             result.outputs.pages.append(common_pb2.OutputPage(blob=blob, count=page.count))
             result.blobs.append(blob)
-
-    async def _share(self, blob: common_pb2.BlobRef) -> None:
-        await self.push(await self.finder.wait(), self.blobs, [blob])
 
     @property
     def holds_something(self) -> bool:

@@ -28,8 +28,9 @@ from orbit_core.sched import lineage
 from orbit_core.sched.events import ClusterSubmitted
 from orbit_core.store.keys import Keys
 from tests.simulation import work
+from tests.simulation.bucket import Bucket
 from tests.simulation.etcd import Client, Etcd
-from tests.simulation.faults import AGENTS, COORDINATORS, ETCD, Fault, draw
+from tests.simulation.faults import AGENTS, COORDINATORS, ETCD, Fault, faults_of, has_home
 from tests.simulation.judge import Judge
 from tests.simulation.network import Network
 from tests.simulation.nodes import SLOTS, Agent, Coordinator, Node
@@ -82,16 +83,23 @@ class World:
         truth = NodeClock(self.loop, began_ms=self.BEGAN_MS, skew_ms=0)
         self.etcd = Etcd(truth, self.judge.landed, quota_bytes=QUOTA_BYTES)
         self.network = Network(self.loop, random.Random(f"{seed}/network"), self.judge.sent)
+        #: Where blobs are kept for good, in some seeds; and the one agent that may not use it, in some of those.
+        self.bucket = Bucket() if has_home(seed) and not calm else None
+        self._barred = random.Random(f"{seed}/barred").choice(("", *AGENTS))
         skews = [0] * 6 if calm else [self._skew_ms() for _ in range(6)]
         self.coordinators = {n: Coordinator(self, n, skews[i]) for i, n in enumerate(COORDINATORS)}
         self.agents = {n: Agent(self, n, skews[3 + i]) for i, n in enumerate(AGENTS)}
         self.nodes: dict[str, Node] = {**self.coordinators, **self.agents}
         self.judge.nodes = self.nodes
+        self.judge.bucket = self.bucket
         self.user = Process("user")
         self.accepted: list[str] = []
 
     def _skew_ms(self) -> int:
         return self.rng.choice((0, 0, self.rng.randint(-5_000, 5_000), 3_600_000, -3_600_000))
+
+    def may_use_bucket(self, agent: str) -> bool:
+        return agent != self._barred
 
     def say(self, what: str) -> None:
         self.history.append(f"{self.loop.time():9.4f} {what}")
@@ -282,6 +290,10 @@ class World:
             case "repeat-words":
                 self.network.repeated.add(fault.target)
                 self.loop.later(fault.for_s, self.network.repeated.discard, fault.target)
+            case "home-away":
+                assert self.bucket is not None
+                self.bucket.away = True
+                self.loop.later(fault.for_s, setattr, self.bucket, "away", False)
             case "drain-agent":
                 assert isinstance(node, Agent)
                 node.drain()
@@ -295,8 +307,8 @@ class World:
             sha256 = self.rng.choice(pages)
             self.say(f"every copy of {sha256[:8]} is gone")
             self.judge.gone.add(sha256)
-            for node in self.nodes.values():
-                node.blobs.contents.pop(sha256, None)
+            for disk in (*(node.blobs for node in self.nodes.values()), *([self.bucket] if self.bucket else [])):
+                disk.contents.pop(sha256, None)
 
     def _flap(self, node: Node, until_s: float) -> None:
         """Streams that never last, while etcd is slow: much is in flight whenever one ends and the next begins."""
@@ -439,7 +451,7 @@ def quietly() -> Iterator[None]:
 
 def simulate(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
     """Runs one seed; `faults` replaces those that the seed draws."""
-    chosen = draw(random.Random(f"{seed}/faults")) if faults is None else tuple(faults)
+    chosen = faults_of(seed) if faults is None else tuple(faults)
     disk = Path(tempfile.mkdtemp(prefix="orbit-sim-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     try:
         with quietly():

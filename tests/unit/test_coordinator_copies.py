@@ -16,7 +16,14 @@ from orbit_core.sched.events import AgentAttached, AgentLost, RunCreated
 from orbit_core.sched.model import ObjectAddress, TriggerFacts
 from orbit_core.sched.state import MeshState
 from orbit_core.sched.step import step
-from orbit_core.store.blobs import BlobInfo, BlobStore, BlobUnreachableError, MemoryBlobs, read_blob
+from orbit_core.store.blobs import (
+    BlobInfo,
+    BlobMissingError,
+    BlobStore,
+    BlobUnreachableError,
+    MemoryBlobs,
+    read_blob,
+)
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
 from tests.property.sched_worlds import agent, chain
@@ -239,3 +246,15 @@ async def test_upkeep_brings_home_what_a_mesh_had_before_it_got_one() -> None:
     home.contents.clear()
     await upkeep.look()
     assert home.contents == {}, "what is known to be safe is not looked at again"
+
+
+async def test_what_was_seen_in_the_home_is_looked_for_again_once_somebody_missed_it() -> None:
+    machines, home = Machines(), MemoryBlobs()
+    blobs = with_home(machines, home)
+    info = await home.put(FILE)
+    await blobs.keep(info.sha256)
+    home.contents.clear()
+    await blobs.keep(info.sha256)  # taken for granted, for a while
+    blobs.doubt()
+    with pytest.raises(BlobMissingError):
+        await blobs.keep(info.sha256)
