@@ -131,12 +131,10 @@ def _forget(history: History, now_ms: int) -> None:
         gone = sorted(past.prices[-1][0] for past in history.agents.values() if past.prices[-1][1] == ABSENT)
         too_many = min(len(gone), len(history.agents) - AGENTS_KEPT + AGENTS_KEPT // 10)
         oldest = max(oldest, gone[too_many - 1]) if too_many else oldest
-    for prices in (*(past.prices for past in history.agents.values()), *history.markets.values()):
-        held = bisect.bisect_right(prices, oldest, key=lambda change: change[0]) - 1  # its price still held then
-        excess = len(prices) - CHANGES_KEPT
-        del prices[: max(0, held, excess)]
-        if excess > held:
-            oldest = max(oldest, prices[0][0])
+    for past in history.agents.values():
+        oldest = max(oldest, _shorten(past.prices, oldest))
+    for prices in history.markets.values():
+        _shorten(prices, oldest)
     for kept in (history.agents, history.markets):
         for name in [name for name, past in kept.items() if _is_over(past, oldest)]:
             del kept[name]
@@ -145,6 +143,14 @@ def _forget(history: History, now_ms: int) -> None:
     history.kinds = [history.kinds[kind] for kind in used]
     for past in history.agents.values():
         past.kind = used.index(past.kind)
+
+
+def _shorten(prices: Prices, oldest_ms: int) -> int:
+    """Drops what is older, and of too many changes the first; since when all of it is known."""
+    held = bisect.bisect_right(prices, oldest_ms, key=lambda change: change[0]) - 1  # its price still held then
+    excess = len(prices) - CHANGES_KEPT
+    del prices[: max(0, held, excess)]
+    return prices[0][0] if excess > max(0, held) else oldest_ms
 
 
 def _is_over(past: Past | Prices, oldest_ms: int) -> bool:

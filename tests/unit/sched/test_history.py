@@ -94,6 +94,13 @@ def test_what_is_older_than_two_weeks_is_forgotten_and_said_to_be(monkeypatch) -
     assert known.agents["stays"].prices == [(DAY_MS, 0.20), (late_ms, 0.30)]
     assert [kind.cpu_milli for kind in known.kinds] == [8_000]
     assert known.since_ms == late_ms - history.KEPT_MS
+    monkeypatch.setattr(history, "CHANGES_KEPT", 4)
+    for number in range(1, 8):
+        note_there(known, agent("stays", number, cpu_milli=8_000), late_ms + 10 * number)
+    note_there(known, agent("stays", 9, cpu_milli=8_000), late_ms + DAY_MS)
+    assert len(known.agents["stays"].prices) == 4
+    assert known.since_ms == known.agents["stays"].prices[0][0] == late_ms + 50
+    late_ms += DAY_MS
     monkeypatch.setattr(history, "AGENTS_KEPT", 3)
     for number in range(6):
         at_ms = late_ms + 1_000 * number
