@@ -15,6 +15,7 @@ def violations(state: MeshState) -> list[str]:
     for run in state.runs.values():
         found += [f"{run.id}: {each}" for each in _of_run(state, run)]
     found += _of_agents(state)
+    found += _of_machines(state)
     return found
 
 
@@ -88,3 +89,9 @@ def _of_agents(state: MeshState) -> list[str]:
         ):
             found.append(f"{agent.facts.id} has more than it can hold")
     return found
+
+
+def _of_machines(state: MeshState) -> list[str]:
+    lanes = [lane for run in state.runs.values() for lane in run.bought.values()]
+    names = [machine.name for lane in lanes for machine in (lane.held, lane.coming) if machine is not None]
+    return [f"machine {name} is bought twice" for name in dict.fromkeys(names) if names.count(name) > 1]
