@@ -5,6 +5,7 @@
 <prefix>/coordinators/<coordinator id>            where a candidate can be reached, under its lease
 <prefix>/journal/<seq, 20 digits>                 one batch of events
 <prefix>/snapshot/manifest/<seq, 20 digits>       names the parts of a snapshot; written last
+<prefix>/snapshot/turn                            whose turn it is to write a snapshot: the latest to begin one
 <prefix>/snapshot/part/<sha256>/<chunk, 5 digits> a part of a snapshot, named by its content
 <prefix>/specs/<sha256>                           a cluster's spec
 <prefix>/vault/…                                  sealed secrets and the keys that seal them
@@ -83,6 +84,9 @@ class Keys:
 
     def journal_seq(self, key: bytes) -> int:
         return int(self._last(key, "journal"))
+
+    def snapshot_turn(self) -> bytes:
+        return self._key("snapshot", "turn")
 
     def manifest(self, seq: int) -> bytes:
         return self._key("snapshot", "manifest", _digits(seq, SEQ_DIGITS))

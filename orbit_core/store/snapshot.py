@@ -4,6 +4,10 @@ A part (one run, say) is named by the hash of its bytes, so a part that has not 
 manifest comes last, fenced: a snapshot that was interrupted has none and does not exist. Only after the manifest
 are older manifests, parts that nothing names any more and the journal up to it deleted, fenced as well.
 
+A write that was given up may still land, seconds later, while its leader leads on: a deletion among them would take
+what the next snapshot has put. So each snapshot begins by taking the turn, and every write of it holds only while
+nobody has taken it since.
+
 What a part means is the coordinator's business.
 """
 
@@ -21,7 +25,7 @@ from orbit_core.errors import StoreError
 from orbit_core.ids import content_hash
 from orbit_core.limits import ETCD_TXN_MAX_OPS, ETCD_VALUE_MAX_BYTES
 from orbit_core.plants import planted
-from orbit_core.store.api import Delete, Op, Put, Store
+from orbit_core.store.api import Compare, Delete, Get, Op, Put, Store
 from orbit_core.store.election import Leadership
 from orbit_core.store.keys import Keys
 
@@ -70,15 +74,18 @@ class SnapshotWriter:
         self._store = store
         self._keys = keys
         self._leadership = leadership
+        self._turn: list[Compare] = []
 
     async def write(self, seq: int, parts: Mapping[str, bytes]) -> SnapshotWritten:
         """Make `parts` the snapshot after journal record `seq`, then delete what it replaces.
 
         Raises `FencedError` when the lead is lost. A write of unknown outcome raises `OutcomeUnknownError`: the
-        snapshot then exists whole or not at all, and the next one may be written at any time.
+        snapshot then exists whole or not at all, and the next one may be written at any time. Raises
+        `SnapshotOvertakenError` where a write of an earlier one has come so late; the same holds.
         """
         encoded = await asyncio.to_thread(_encode_parts, parts)
         body = await asyncio.to_thread(_encode_body, encoded)
+        await self._take_turn(seq)
         stored = await self._stored_chunks()
         new = {part.sha256: part for part in (*encoded, body) if len(part.chunks) != stored.get(part.sha256)}
         written_bytes = await self._put_chunks(new.values())
@@ -93,6 +100,14 @@ class SnapshotWriter:
         await self._fenced([Put(self._keys.manifest(seq), json.dumps(manifest).encode())])
         revision = await self._delete_older(seq, {part.sha256 for part in (*encoded, body)})
         return SnapshotWritten(seq, len(encoded), len(new), written_bytes, revision)
+
+    async def _take_turn(self, seq: int) -> None:
+        """From here on no write of an earlier snapshot can land."""
+        key = self._keys.snapshot_turn()
+        self._turn = []
+        revision = await self._fenced([Put(key, str(seq).encode())])
+        if not planted("snapshot-out-of-turn"):
+            self._turn = [Compare.unchanged_since(key, revision)]
 
     async def _stored_chunks(self) -> dict[str, int]:
         """How many chunks of each part are there."""
@@ -143,9 +158,11 @@ class SnapshotWriter:
         return revision
 
     async def _fenced(self, ops: Sequence[Op]) -> int:
-        result = await self._store.txn(compare=[self._leadership.guard()], success=ops)
+        guard = self._leadership.guard()
+        result = await self._store.txn(compare=[guard, *self._turn], success=ops, failure=[Get(guard.key)])
         if not result.succeeded:
-            raise self._leadership.fenced()
+            leads = any(kv.create_revision == guard.operand for kv in result.range(0).kvs)
+            raise SnapshotOvertakenError if leads else self._leadership.fenced()
         return result.revision
 
 
@@ -174,6 +191,12 @@ async def reclaim(store: Store, revision: int) -> None:
     for alarm in await store.alarms():
         if alarm.kind == "nospace":
             await store.disarm(alarm)
+
+
+class SnapshotOvertakenError(StoreError):
+    """An earlier snapshot of this term has taken the turn, by a write that was given up and came late."""
+
+    code = "snapshot-overtaken"
 
 
 class SnapshotDamagedError(StoreError):

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from orbit_core.errors import FencedError
+from orbit_core.errors import FencedError, OutcomeUnknownError
 from orbit_core.limits import ETCD_VALUE_MAX_BYTES, MIB
 from orbit_core.store import api
 from orbit_core.store.api import Put, Store
 from orbit_core.store.election import Candidate, Election, Leadership
 from orbit_core.store.journal import JournalReader, JournalWriter
 from orbit_core.store.keys import Keys
-from orbit_core.store.snapshot import SnapshotWriter, load_newest, reclaim
+from orbit_core.store.snapshot import SnapshotOvertakenError, SnapshotWriter, load_newest, reclaim
 
 DEADLINE_S = 30
 
@@ -99,6 +99,54 @@ async def test_a_snapshot_cut_off_before_its_manifest_does_not_exist(
 
     assert (await writer.write(3, {"run-1": b"new", "run-2": b"new too"})).parts_written == 0, "they lie there already"
     assert len(await part_keys(store, keys)) == 3, "what was left over is gone"
+
+
+@pytest.mark.parametrize("given_up", range(5))
+async def test_a_write_of_a_snapshot_that_was_given_up_changes_nothing_when_it_lands_late(
+    store: Store, keys: Keys, writer: SnapshotWriter, monkeypatch: pytest.MonkeyPatch, given_up: int
+) -> None:
+    """Turn, parts, manifest, older manifests, unneeded parts: whichever of them comes after the next snapshot."""
+    await writer.write(1, {"run-1": b"old", "run-2": b"kept"})
+    txn, held, sent = store.txn, [], []
+
+    async def hold_one_back(**kwargs):
+        sent.append(kwargs)
+        if len(sent) == given_up + 1:
+            held.append(kwargs)
+            raise OutcomeUnknownError
+        return await txn(**kwargs)
+
+    monkeypatch.setattr(store, "txn", hold_one_back)
+    with pytest.raises(OutcomeUnknownError):
+        await writer.write(2, {"run-1": b"new", "run-2": b"kept"})
+    monkeypatch.undo()
+    parts = {"run-1": b"old", "run-2": b"newer"}  # a part that the snapshot that was given up has no need of
+    await writer.write(3, parts)
+    await txn(**held[0])
+    loaded = await load_newest(store, keys)
+    assert loaded is not None
+    assert (loaded.seq, dict(loaded.parts)) == (3, parts)
+
+
+async def test_a_snapshot_that_is_overtaken_is_given_up_and_the_next_one_is_whole(
+    store: Store, keys: Keys, writer: SnapshotWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writer.write(1, {"run-1": b"old"})
+    txn = store.txn
+
+    async def another_takes_the_turn(**kwargs):
+        monkeypatch.undo()
+        result = await txn(**kwargs)
+        await store.put(keys.snapshot_turn(), b"an earlier one, late")
+        return result
+
+    monkeypatch.setattr(store, "txn", another_takes_the_turn)
+    with pytest.raises(SnapshotOvertakenError):
+        await writer.write(2, {"run-1": b"new"})
+    await writer.write(3, {"run-1": b"newest"})
+    loaded = await load_newest(store, keys)
+    assert loaded is not None
+    assert (loaded.seq, dict(loaded.parts)) == (3, {"run-1": b"newest"})
 
 
 async def test_a_damaged_snapshot_is_passed_over(
