@@ -35,6 +35,7 @@ class BlobDiskError(BlobError):
 class BlobUnreachableError(BlobError):
     """What keeps blobs does not answer, or refuses: that says nothing about whether a blob is there."""
 
+    status = "UNAVAILABLE"
     code = "blob-unreachable"
 
 
