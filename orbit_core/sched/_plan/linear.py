@@ -36,13 +36,7 @@ def schedule(
         max(option.cost_usd, *option.costs_usd, 0.0) for work in picture.classes for option in work.options.values()
     )
     scale = max(dearest, default=0.0) or 1.0
-    room = {
-        (pool, at, dimension): program.row(upper=picture.free(pool, at, dimension) / unit)
-        for pool in range(len(picture.pools))
-        for at in picture.slices
-        for dimension in range(DIMENSIONS)
-        if (unit := picture.pools[pool].room[dimension] * picture.length_ms(at)) > 0
-    }
+    room = _room_rows(picture, program)
     columns: dict[int, Start] = {}
     late: dict[int, int] = {}
     brought = _follow_rows(picture, program)
@@ -60,10 +54,11 @@ def schedule(
                 if whole is not None:
                     entries.append((whole, 1.0))
                 for later, ms in picture.occupancy(work, option, at):
-                    for dimension in range(DIMENSIONS):
-                        if work.need[dimension] > 0 and (row := room.get((pool, later, dimension))) is not None:
-                            unit = picture.pools[pool].room[dimension] * picture.length_ms(later)
-                            entries.append((row, work.need[dimension] * ms / unit))
+                    entries += [
+                        (row, work.need[dimension] * ms / unit)
+                        for dimension, row, unit in room[pool, later]
+                        if work.need[dimension] > 0
+                    ]
                 cost = _cost(picture, work, option, at, scale)
                 columns[program.column(cost, entries)] = Start(index, pool, at, 0.0)
         entries = [(amount, 1.0), *brought(index, None, 0)]
@@ -78,6 +73,20 @@ def schedule(
         if solution[column] > _TINY
     )
     return Schedule(starts, {i: float(solution[c]) for i, c in late.items() if solution[c] > 1e-4}, "linear")
+
+
+def _room_rows(picture: Picture, program: Program) -> dict[tuple[int, int], list[tuple[int, int, float]]]:
+    """For each pool and slice: (dimension, row, what the row counts in), the row holding the share that is free."""
+    found: dict[tuple[int, int], list[tuple[int, int, float]]] = {}
+    for number, pool in enumerate(picture.pools):
+        for at in picture.slices:
+            units = [pool.room[dimension] * picture.length_ms(at) for dimension in range(DIMENSIONS)]
+            found[number, at] = [
+                (dimension, program.row(upper=picture.free(number, at, dimension) / unit), unit)
+                for dimension, unit in enumerate(units)
+                if unit > 0
+            ]
+    return found
 
 
 def _values(start: Schedule, columns: Mapping[int, Start], late: Mapping[int, int], count: int) -> NDArray[np.float64]:

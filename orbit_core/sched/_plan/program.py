@@ -13,11 +13,8 @@ _INFINITY = highspy.kHighsInf
 #: As HiGHS counts its strategies, and how it says that a solution holds all rows.
 _PRIMAL_SIMPLEX = 4
 _FEASIBLE = 2
-_USABLE = (
-    highspy.HighsModelStatus.kOptimal,
-    highspy.HighsModelStatus.kTimeLimit,
-    highspy.HighsModelStatus.kIterationLimit,
-)
+_AT_LIMIT = (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kIterationLimit)
+_TOLERANCE = 1e-6
 
 
 @dataclass(slots=True)
@@ -55,9 +52,9 @@ class Program:
         *,
         iterations_most: int | None = None,
     ) -> NDArray[np.float64] | None:
-        """The optimal columns; at a limit the best that were found; None where there are none.
+        """The optimal columns; at a limit the best that are known; None where there are none.
 
-        `start`: columns to begin with. Where they hold all rows, what is found at any limit is no worse than they are.
+        `start`: columns to begin with. Where they hold all rows, what is known at any limit is no worse than they are.
         """
         if not self.costs:
             return np.zeros(0)
@@ -78,9 +75,29 @@ class Program:
             solution.col_value = start.tolist()
             solver.setSolution(solution)
         solver.run()
-        if solver.getModelStatus() not in _USABLE or solver.getInfo().primal_solution_status != _FEASIBLE:
+        status = solver.getModelStatus()
+        if status == highspy.HighsModelStatus.kOptimal:
+            return np.array(solver.getSolution().col_value)
+        if status not in _AT_LIMIT:
             return None
-        return np.array(solver.getSolution().col_value)
+        known = [np.array(solver.getSolution().col_value)]
+        if solver.getInfo().primal_solution_status != _FEASIBLE:
+            known.clear()
+        if start is not None and self._holds(start):  # no vertex: the simplex may have begun behind it
+            known.append(start)
+        costs = np.array(self.costs)
+        return min(known, key=lambda columns: float(costs @ columns), default=None)
+
+    def _holds(self, columns: NDArray[np.float64]) -> bool:
+        """Whether these columns keep to all limits, as closely as the solver does."""
+        counts = np.diff(np.array([*self.starts, len(self.rows)]))
+        activity = np.zeros(len(self.row_lowers))
+        np.add.at(activity, np.array(self.rows, dtype=np.int64), np.array(self.values) * np.repeat(columns, counts))
+        within = (activity >= np.array(self.row_lowers) - _TOLERANCE) & (
+            activity <= np.array(self.row_uppers) + _TOLERANCE
+        )
+        held = (columns >= -_TOLERANCE) & (columns <= np.array(self.uppers) + _TOLERANCE)
+        return bool(within.all() and held.all())
 
     def _model(self) -> highspy.HighsLp:
         model = highspy.HighsLp()
