@@ -7,13 +7,14 @@ perfect knowledge of the future would have cost, averaged over windows. Printing
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bench.market.baselines import Greedy, OnDemandOnly, SkyNomadLike, UniformProgress
 from bench.market.game import Job, Market, Policy, play
+from bench.market.held_out import HELD_OUT_MANY, HELD_OUT_ONE
 from bench.market.hindsight import hindsight_usd
 from bench.market.markets import MANY_ZONES, ONE_ZONE, TICK_S, Family, recorded
 from orbit_core.sched.market import MarketPolicy
@@ -80,22 +81,36 @@ def measure(line: Line) -> Result:
 def lines(windows: int, seeds: int) -> Iterator[Line]:
     """The whole table, in order. Recordings that are absent are left out."""
     yield from _recorded(windows)
-    for family in ONE_ZONE:
+    yield from _one_zone("one zone, made up", ONE_ZONE, seeds)
+    families = [family for family in MANY_ZONES if recorded() or not family.needs_recordings]
+    yield from _many_free("many zones, moves free", families, seeds)
+    yield from _many_paid("many zones, moves paid", families, seeds)
+    yield from _one_zone("held out: one zone", HELD_OUT_ONE, seeds)
+    yield from _many_free("held out: many zones, moves free", HELD_OUT_MANY, seeds)
+    yield from _many_paid("held out: many zones, moves paid", HELD_OUT_MANY, seeds)
+
+
+def _one_zone(section: str, families: Sequence[Family], seeds: int) -> Iterator[Line]:
+    for family in families:
         for deadline_h in (52, 70):
             for restart_s in _RESTARTS_S:
-                job = Job(_WORK_S, deadline_h * _HOUR_S, restart_s)
-                yield _made("one zone, made up", family, job, seeds)
-    families = [family for family in MANY_ZONES if recorded() or not family.needs_recordings]
+                yield _made(section, family, Job(_WORK_S, deadline_h * _HOUR_S, restart_s), seeds)
+
+
+def _many_free(section: str, families: Sequence[Family], seeds: int) -> Iterator[Line]:
     for family in families:
         for job in (Job(_WORK_S, 60 * _HOUR_S, 180.0), Job(_WORK_S, 72 * _HOUR_S, 720.0)):
-            yield _made("many zones, moves free", family, job, seeds)
+            yield _made(section, family, job, seeds)
+
+
+def _many_paid(section: str, families: Sequence[Family], seeds: int) -> Iterator[Line]:
     for family in families:
         move_usd = 0.25 * family.on_demand_usd
         for job in (
             Job(_WORK_S, 72 * _HOUR_S, 720.0, move_usd=move_usd),
             Job(_WORK_S, 72 * _HOUR_S, 180.0, move_usd=move_usd, ask_usd=0.02, hidden=True),
         ):
-            yield _made("many zones, moves paid", family, job, seeds)
+            yield _made(section, family, job, seeds)
 
 
 def _recorded(windows: int) -> Iterator[Line]:
