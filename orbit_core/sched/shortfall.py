@@ -95,7 +95,7 @@ def shortfalls(
             due_ms = float(run.deadline_ms)
         cold_ms = COLD_MODEL_MS + FETCHED_MODEL_MS if any(part.step.model for part in parts) else 0
         restart_ms = max((offer.restart_ms for offer in fitting), default=0) + cold_ms
-        seen = all(_estimate(state, offer.facts, part.step).samples for offer in fitting for part in parts)
+        seen = all(any(_estimate(state, offer.facts, part.step).samples for offer in fitting) for part in parts)
         unknown = not seen or any(part.scout for part in parts)
         machine_ms = most_ms + running.get(run_id, 0.0)
         found[run_id] = Shortfall(machine_ms, due_ms, restart_ms, fitting, unknown)

@@ -5,7 +5,7 @@ The capacity file is the one of docs/capacity.md, hurried: what it buys are agen
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -48,10 +48,10 @@ class Market:
         self.started.touch()
         (example,) = re.findall(r"```yaml\n(name: local\n.*?)```", PAGE, re.DOTALL)
         hurried = example.replace("tick: 5s", "tick: 1s\nretry: 5s\ndrain: 5s").replace("restart: 10s", "restart: 5s")
-        larger = hurried.replace("cpus: 1", "cpus: 4").replace("--cpus 1", "--cpus 4")
+        larger = hurried.replace("most: 2", "most: 1").replace("cpus: 1", "cpus: 4").replace("--cpus 1", "--cpus 4")
         count = f'  echo "$ORBIT_KIND" >> {self.started}\n'
         counted = larger.replace("  setsid python", f"{count}  setsid {sys.executable}")
-        assert larger.count("cpus: 4") == larger.count("--cpus 4") == 1
+        assert larger.count("cpus: 4") == larger.count("--cpus 4") == larger.count("most: 1") == 1
         assert counted.count("tick: 1s") == counted.count(sys.executable) == counted.count("restart: 5s") == 1
         self.file.write_text(counted)
 
@@ -63,18 +63,11 @@ class Market:
     @property
     def machines(self) -> dict[str, int]:
         """Those that have not been stopped, with their processes."""
-        return {path.stem: int(path.read_text() or 0) for path in self.folder.glob("*.pid")}
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        return [each for each in psutil.process_iter() if str(self.folder) in " ".join(_command_line(each))]
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    try:
-        return [*process.cmdline(), process.cwd()] if "orbit_agent" in process.cmdline() else []
-    except psutil.Error:
-        return []
+        found: dict[str, int] = {}
+        for path in self.folder.glob("*.pid"):
+            with contextlib.suppress(FileNotFoundError, ValueError):  # stopped, or being started, just now
+                found[path.stem] = int(path.read_text())
+        return found
 
 
 @pytest.fixture
@@ -100,13 +93,13 @@ async def ended(client, run_id: str):
 
 async def test_what_does_not_fit_is_done_on_a_machine_that_is_bought(start_mesh, connect, eventually, market):
     client = connect(await start_mesh(ONE_SMALL_AGENT, data=market.data, capacity=market.file))
-    run = await started_run(client, "short", sla="45s", copies=20)
+    run = await started_run(client, "short", sla="35s", copies=14)
     await eventually(lambda: market.machines, what="a machine")
     first, *_ = await client.explain(run.run_id)
     assert first.step == "(bought capacity)"
     assert re.search(r"^(nothing|spot in here).*: \d+ s of its work do not fit", first.reason)
     run, agents = await ended(client, run.run_id)
-    assert (run.state, run.sla) == ("succeeded", "met"), "a minute of work does not fit into 45 seconds on one core"
+    assert (run.state, run.sla) == ("succeeded", "met"), "42 seconds of work do not fit into 35 on one core"
     assert "there" in agents
     assert any(agent.startswith("orbit-local-") for agent in agents)
     assert market.kinds[0] == "spot"
@@ -117,16 +110,19 @@ async def test_what_does_not_fit_is_done_on_a_machine_that_is_bought(start_mesh,
 async def test_a_new_leader_keeps_what_is_held_and_a_lost_machine_is_replaced(start_mesh, connect, eventually, market):
     mesh = await start_mesh(ONE_SMALL_AGENT, data=market.data, coordinators=2, capacity=market.file)
     client = connect(mesh)
-    run = await started_run(client, "long", sla="80s", copies=66)
+    run = await started_run(client, "long", sla="75s", copies=44)
 
     async def joined() -> set[str]:
         attached = {agent.agent_id for agent in await client.agents() if agent.state == "attached"}
         return {name for name in attached if name.startswith("orbit-local-")}
 
+    async def back() -> bool:
+        return held <= await joined()
+
     held = await eventually(joined, what="a machine that joined")
     bought = len(market.kinds)
     await mesh.kill_coordinator()
-    await eventually(lambda: _again(joined, held), what="its agent found the new leader")
+    await eventually(back, what="its agent found the new leader")
     assert len(market.kinds) == bought, "the new leader bought what was held already"
     os.kill(market.machines[min(held)], signal.SIGKILL)
     await eventually(lambda: len(market.kinds) > bought, seconds=60, what="another machine")
@@ -134,8 +130,3 @@ async def test_a_new_leader_keeps_what_is_held_and_a_lost_machine_is_replaced(st
     assert (run.state, run.sla) == ("succeeded", "met")
     assert any(agent.startswith("orbit-local-") for agent in agents - held)
     await eventually(lambda: not market.machines, what="the machines given back")
-
-
-async def _again(joined, held: set[str]) -> bool:
-    await asyncio.sleep(0)
-    return held <= await joined()
