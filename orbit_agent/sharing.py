@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from orbit_core.clock import Clock
-from orbit_core.errors import BlobError, OrbitError
+from orbit_core.errors import BlobError, InvalidRequestError, OrbitError
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
 from orbit_core.store.blobs import BlobStore
 from orbit_core.store.blobs.home import BlobHome, open_home
@@ -38,7 +38,11 @@ class Home:
     def follow(self, welcome: agents_pb2.Welcome) -> None:
         """What a leader says when the agent attaches."""
         told = welcome.blob_home
-        said = BlobHome(told.uri, told.endpoint_url, told.region) if told.uri else None
+        try:
+            said = BlobHome(told.uri, told.endpoint_url, told.region) if told.uri else None
+        except InvalidRequestError as error:  # of a version that knows more kinds
+            log.warning("blobs go by way of the leader: %s", error)
+            said = None
         if said != self._said:
             self._said, self._opened, self._not_before_s = said, None, 0.0
 

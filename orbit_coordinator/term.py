@@ -306,7 +306,7 @@ class Term:
     async def _keep_blobs(self, blobs: Sequence[common_pb2.BlobRef], address: str) -> str | None:
         try:
             await self.resources.blobs.keep_result([blob.sha256 for blob in blobs], address)
-        except BlobError as error:
+        except OrbitError as error:
             return str(error)
         return None
 
@@ -409,3 +409,4 @@ class Term:
             return
         except StoreError as error:
             log.warning("the snapshot after record %d was not taken: %s", sequence, error)
+            self._snapshot_at -= self.resources.snapshot_every_records * 3 // 4  # not as late as the one after it

@@ -119,6 +119,12 @@ async def test_another_leader_may_name_another_home(world: World) -> None:
     assert len(world.opened) == 1
 
 
+async def test_a_home_of_a_kind_that_is_not_known_here_is_the_leaders_to_use(world: World) -> None:
+    world.hears_of("gs://bucket")
+    await world.share(b"page")
+    assert list(world.leader.contents.values()) == [b"page"] and not world.opened
+
+
 async def test_what_never_lay_here_is_left_to_the_leader(world: World) -> None:
     world.hears_of("s3://bucket")
     await world.sharer.share([common_pb2.BlobRef(sha256="0" * 64, size_bytes=1)])
