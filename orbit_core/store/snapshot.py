@@ -175,7 +175,7 @@ async def load_newest(store: Store, keys: Keys) -> Snapshot | None:
     stored = await _stored_parts(store, keys)
     for kv in reversed(manifests.kvs):
         try:
-            return await asyncio.to_thread(_assemble, kv.value, stored)
+            return await asyncio.to_thread(assemble, kv.value, stored)
         except SnapshotDamagedError as error:
             logger.warning("snapshot %d is passed over: %s", keys.manifest_seq(kv.key), error)
     return None
@@ -215,7 +215,8 @@ async def _stored_parts(store: Store, keys: Keys) -> dict[str, list[bytes]]:
     return stored
 
 
-def _assemble(manifest_bytes: bytes, stored: Mapping[str, Sequence[bytes]]) -> Snapshot:
+def assemble(manifest_bytes: bytes, stored: Mapping[str, Sequence[bytes]]) -> Snapshot:
+    """What a manifest names, of the chunks of each part in order. Raises `SnapshotDamagedError`."""
     manifest = json.loads(manifest_bytes)
     if manifest["format"] != FORMAT_VERSION:
         raise StoreError(

@@ -36,11 +36,6 @@ T = TypeVar("T")
 REQUEST_TIMEOUT_S = 2.0
 
 
-def _late_s(rng: random.Random) -> float:
-    """Mostly seconds; some requests lie in a queue for so long that whoever asked has done much else meanwhile."""
-    return rng.uniform(0.5, 4.0) if rng.random() < 0.7 else rng.uniform(4.0, 15.0)
-
-
 class Etcd(MemoryStore):
     """`landed` hears of every transaction, in order. `down`: requests are refused."""
 
@@ -51,8 +46,10 @@ class Etcd(MemoryStore):
         self.down = False
         #: Every request takes the same time, for stories.
         self.steady = False
-        #: Chances that a request takes seconds, and that its answer is lost, while a fault is on.
+        #: Chances, while a fault is on: that a request takes seconds, that a write lands long after it was given up and
+        #: others were made, that an answer is lost.
         self.slow = 0.0
+        self.late = 0.0
         self.mute = 0.0
 
     def _commit(self, revision: int, events: list[WatchEvent]) -> None:
@@ -81,9 +78,11 @@ class Client(Store):
     async def _ask(self, request: Callable[[Store], Awaitable[T]], *, writes: bool) -> T:
         rng, etcd = self._rng, self._etcd
         slow = rng.random() < etcd.slow
-        there_s = _late_s(rng) if slow else 0.001 if etcd.steady else rng.uniform(0.0005, 0.004)
+        there_s = rng.uniform(0.5, 4.0) if slow else 0.001 if etcd.steady else rng.uniform(0.0005, 0.004)
         back_s = 0.001 if etcd.steady else rng.uniform(0.0005, 0.004)
         muted = rng.random() < etcd.mute
+        if writes and etcd.late and rng.random() < etcd.late:
+            there_s = rng.uniform(3.0, 20.0)
         answer: asyncio.Future[T] = self._loop.create_future()
 
         async def serve() -> None:

@@ -40,6 +40,7 @@ _KINDS: tuple[tuple[str, int, float], ...] = (
     ("drop-stream", 6, 0),
     ("etcd-down", 2, 6),
     ("etcd-slow", 3, 10),
+    ("etcd-late", 4, 25),
     ("etcd-mute", 4, 10),
     ("etcd-full", 3, 15),
     ("compact", 2, 0),

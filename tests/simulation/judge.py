@@ -36,6 +36,7 @@ from orbit_core.store import records
 from orbit_core.store.api import WatchEvent
 from orbit_core.store.codec import decode_event, digest
 from orbit_core.store.keys import Keys
+from orbit_core.store.snapshot import SnapshotDamagedError, assemble
 from tests.simulation.work import End, ends
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Judge:
         self._answered: set[Key] = set()
         self._ended_at_s: dict[str, float] = {}
         self._manifest = 0
+        self._newest = b""
+        self._parts: dict[str, dict[int, bytes]] = {}
         self._batches: set[bytes] = set()
         self._archived: set[str] = set()
         #: Machines that stand in etcd, and since when.
@@ -133,11 +136,10 @@ class Judge:
                     self._record(event)
                 elif self._keys.journal_seq(key) > self._manifest:
                     self.accuse(f"journal record {self._keys.journal_seq(key)} was deleted, and no snapshot holds it")
-            elif event.kind == "put" and key.startswith(self._keys.manifests().start):
-                self._manifest = max(self._manifest, self._keys.manifest_seq(key))
-                self._say(f"etcd: snapshot after record {self._manifest}")
-                if self._manifest > self.sequence:
-                    self.accuse(f"a snapshot claims record {self._manifest}, and there are {self.sequence}")
+            elif key.startswith(self._keys.manifests().start):
+                self._manifested(event)
+            elif key.startswith(self._keys.parts().start):
+                self._chunk(event)
             elif event.kind == "put" and key.startswith(self._keys.archive().start):
                 self._archived.add(self._keys.run_id(key))
             elif key.startswith((self._keys.agents().start, self._keys.coordinators().start)):
@@ -145,6 +147,30 @@ class Judge:
                     self._listed_s.setdefault(key, self._now_s())
                 else:
                     self._listed_s.pop(key, None)
+
+    def _manifested(self, event: WatchEvent) -> None:
+        """The newest snapshot is of something that is there, and stays."""
+        seq = self._keys.manifest_seq(event.kv.key)
+        if event.kind == "delete":
+            if seq == self._manifest:
+                self.accuse(f"the newest snapshot, after record {seq}, was deleted")
+        elif seq >= self._manifest:
+            self._manifest, self._newest = seq, event.kv.value
+            self._say(f"etcd: snapshot after record {seq}")
+            if seq > self.sequence:
+                self.accuse(f"a snapshot claims record {seq}, and there are {self.sequence}")
+
+    def _chunk(self, event: WatchEvent) -> None:
+        sha256, index = self._keys.part_of_chunk(event.kv.key)
+        if event.kind == "put":
+            self._parts.setdefault(sha256, {})[index] = event.kv.value
+        elif self._parts.pop(sha256, None) and self._newest:
+            try:
+                assemble(
+                    self._newest, {each: [chunks[n] for n in sorted(chunks)] for each, chunks in self._parts.items()}
+                )
+            except SnapshotDamagedError as error:
+                self.accuse(f"the newest snapshot, after record {self._manifest}, was damaged: {error}")
 
     def _elected(self, event: WatchEvent) -> None:
         if event.kind == "put":
@@ -241,6 +267,9 @@ class Judge:
         for sha256 in event.sha256:
             holders = [n.name for n in self.nodes.values() if sha256 in n.blobs.contents and not n.dead_for_good]
             holders += ["the bucket"] if self.bucket is not None and sha256 in self.bucket.contents else []
+            maker = maker_of(self.state, run, sha256)
+            if holders and maker is not None and maker.id in invocation.awaits and maker.agent:
+                continue  # it is being made again already: waiting for that is right, and a copy lies there just now
             if holders:
                 self.accuse(f"blob {sha256[:8]} was given up, and lies on {', '.join(holders)}")
             elif sha256 not in self.gone and len(graves) < 2:

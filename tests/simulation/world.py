@@ -275,6 +275,9 @@ class World:
             case "etcd-slow":
                 self._set("slow", 0.4)
                 self.loop.later(fault.for_s, self._set, "slow", 0.0)
+            case "etcd-late":
+                self._set("late", 0.15)
+                self.loop.later(fault.for_s, self._set, "late", 0.0)
             case "etcd-mute":
                 self._set("mute", 0.4)
                 self.loop.later(fault.for_s, self._set, "mute", 0.0)
