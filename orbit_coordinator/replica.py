@@ -70,18 +70,22 @@ class Replica:
             except JournalGapError:
                 copy = None
             else:
-                if not planted("follower-misses-truncation") and await self._newest_snapshot() > copy.sequence:
-                    copy = None
+                copy = await self._unless_overtaken(copy)
         while copy is None:
             try:
                 found = await recover(self._store, self._keys, self._specs)
             except JournalGapError:
                 continue  # a snapshot was taken between the two reads: the next one begins with it
-            copy = Copy(found.state, found.sequence, 0)
+            copy = await self._unless_overtaken(Copy(found.state, found.sequence, 0))
         return copy
 
+    async def _unless_overtaken(self, copy: Copy) -> Copy | None:
+        """The copy, unless a snapshot has replaced records behind it: an emptied journal has no gap to be seen."""
+        overtaken = not planted("follower-misses-truncation") and await self._newest_snapshot() > copy.sequence
+        return None if overtaken else copy
+
     async def _newest_snapshot(self) -> int:
-        """The record that the newest snapshot follows: up to there the journal may be gone without a gap to be seen."""
+        """The record that the newest snapshot follows."""
         span = self._keys.manifests()
         manifests = await self._store.range(span.start, span.end, keys_only=True)
         return self._keys.manifest_seq(manifests.kvs[-1].key) if manifests.kvs else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orbit_coordinator import recovery
 from orbit_coordinator.replica import Replica
 from orbit_coordinator.snapshots import Pictures
 from orbit_core.clock import SystemClock
@@ -108,6 +109,23 @@ async def test_records_that_a_snapshot_has_replaced_are_not_missed(mesh: Mesh) -
     last = await mesh.happens(created("run-3"))
     await mesh.snapshot(last - 1)
     assert digest((await mesh.replica.look()).state) == digest(mesh.state)
+
+
+async def test_a_first_look_between_whose_reads_a_snapshot_empties_the_journal_misses_nothing(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = await mesh.happens(created("run-1"))
+    load = recovery.load_newest
+
+    async def and_then_a_snapshot(*args: Any) -> Any:
+        found = await load(*args)
+        monkeypatch.undo()
+        await mesh.snapshot(last)
+        return found
+
+    monkeypatch.setattr(recovery, "load_newest", and_then_a_snapshot)
+    copy = await mesh.replica.look()
+    assert copy.sequence == last and list(copy.state.runs) == ["run-1"]
 
 
 async def test_while_etcd_is_away_the_last_picture_is_given_with_its_time(mesh: Mesh) -> None:
