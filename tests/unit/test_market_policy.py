@@ -259,6 +259,17 @@ def test_it_takes_cheap_spot_and_leaves_dear_spot_alone() -> None:
     assert MarketPolicy().decide(dear).kind != "spot"
 
 
+def test_it_does_not_sit_in_a_spike_above_on_demand() -> None:
+    """Four hours at 5.0 where on-demand is at 3.0: 20.0 to whoever stays, 12.0 and two restarts to whoever leaves."""
+    ticks = 400
+    prices = np.full(ticks, 1.0)
+    prices[110:184] = 5.0
+    market = Market(TICK_S, (Zone("a", np.ones(ticks, np.bool_), prices, 3.0),))
+    outcome = play(MarketPolicy(), market, Job(20 * HOUR_S, 21 * HOUR_S, 720.0))
+    assert not outcome.missed
+    assert outcome.cost_usd < 16.0 + 12.0 + 4.0
+
+
 def test_it_takes_the_cheaper_of_two_like_pools() -> None:
     pools = (Pool("a", True, 1.5, 3.0), Pool("b", True, 1.0, 3.0))
     assert MarketPolicy().decide(view(pools=pools)) == Choice("spot", "b")

@@ -28,6 +28,7 @@ _TOO_DEAR = 0.98  # of on-demand: spot at this price or above is as good as abse
 _MIXING_H = 2.0  # how soon a pool that is not watched is as likely up as in the long run
 _DOUBT = 0.2  # on-demand hours an hour: what slack is worth beyond what the values say (see `_doubt`)
 _BARGAIN = 0.75  # of on-demand: spot at less than this is worth taking rather than waiting for better
+_SPIKE_MOST_H, _SPIKE_PARTS = 4.0, 8  # how far ahead a spike is followed, and in how many parts
 _OVERDUE_H = 24.0  # a pool not asked for longer is no more overdue
 
 
@@ -165,7 +166,19 @@ class Chooser:
             branches = self._branches(v.spot, v.idle_down, time_h, slack_h, step_h)
         else:  # a spike: as dear capacity is, until the price is back
             branches = self._branches(v.spot, v.owned_down, time_h, slack_h, step_h)
+            cost += max(0.0, pool.spot_usd_per_hour - pool.on_demand_usd_per_hour) / self._unit * self._spike_h()
         return cost + self._with_others(time_h, slack_h, step_h, branches)
+
+    def _spike_h(self) -> float:
+        """How long the spike is expected to go on after this step.
+
+        Were only this step's price counted, a start on-demand would never seem worth it now, in one step after another.
+        """
+        most_h = min(_SPIKE_MOST_H, self._view.work_left_s / _HOUR_S)
+        middles_h = (np.arange(_SPIKE_PARTS) + 0.5) * most_h / _SPIKE_PARTS
+        age_h, habit = float(self._ages_h[self._here]), float(self._habits_down[self._here])
+        lasts = [1.0 - self._prior.down.ends(age_h, float(middle_h), habit) for middle_h in middles_h]
+        return max(0.0, math.fsum(lasts) * most_h / _SPIKE_PARTS - self._step_h)
 
     def _keep_on_demand(self) -> float:
         return self._on_demand_after(self._view.restart_left_s / _HOUR_S)
