@@ -106,3 +106,30 @@ def test_no_more_waits_for_a_usual_price_than_could_be_done_without_it(tmp_path:
 def test_spot_may_go_at_any_moment_of_waiting_for_it_without_harm(tmp_path: Path, objects: int, gone_at_s: int) -> None:
     scenario = spot_nights(tmp_path, objects, gone_at_s)
     assert played(scenario, OrbitPolicy(scenario.plan_every_ms))[1] == 0
+
+
+SLOW_SPOT = """
+name: slow-spot
+plan-every-s: 60
+agents:
+  - {name: office, cpus: 4, price: 0.60}
+  - {name: spot, cpus: 2, kind: spot, price: 0.05, losses: [{number: 0, at-s: GONE}]}
+work:
+  - name: batch
+    sla-s: 9000
+    at-s: [0]
+    steps:
+      - {name: list, takes-s: 5, objects: OBJECTS}
+      - {name: work, takes-s: 240, sigma: 0.3}
+"""
+
+
+@pytest.mark.parametrize("objects", [90, 130])
+@pytest.mark.parametrize("gone_at_s", [1_800, 3_600, 4_800, 5_800, 8_000])
+def test_what_the_office_could_do_in_time_is_in_time_whenever_spot_goes(
+    tmp_path: Path, objects: int, gone_at_s: int
+) -> None:
+    path = tmp_path / "slow.yml"
+    path.write_text(SLOW_SPOT.replace("GONE", str(gone_at_s)).replace("OBJECTS", str(objects)))
+    scenario = load(path)
+    assert played(scenario, OrbitPolicy(scenario.plan_every_ms))[1] == 0

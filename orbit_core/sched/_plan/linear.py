@@ -3,7 +3,8 @@
 A column is how many attempts of a class start on a pool in a slice. An attempt that is shorter than the slice takes
 its work from that slice; a longer one starts at the slice's begin and takes room in those that it reaches. Rows hold
 each pool's room in each slice, each class's amount (what does not fit is late, at a price that nothing else has),
-whole attempts one after another, and that nothing starts before what brings it forth has ended.
+whole attempts one after another, that nothing starts before what brings it forth has ended, and that no deadline
+rests on spot (`guard`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from orbit_core.sched._plan.guard import Guard
 from orbit_core.sched._plan.picture import DIMENSIONS, Option, Picture, Schedule, Start, WorkClass
 from orbit_core.sched._plan.program import Program
 
@@ -40,6 +42,7 @@ def schedule(
     columns: dict[int, Start] = {}
     late: dict[int, int] = {}
     brought = _follow_rows(picture, program)
+    guard = Guard(picture, program)
     for index, work in enumerate(picture.classes):
         amount = program.row(lower=work.amount, upper=work.amount)
         for pool, option in work.options.items():
@@ -50,7 +53,7 @@ def schedule(
             for at in picture.slices:
                 if not picture.allows(work, option, at):
                     continue
-                entries = [(amount, 1.0), *brought(index, option, at)]
+                entries = [(amount, 1.0), *brought(index, option, at), *guard.entries(index, pool, at)]
                 if whole is not None:
                     entries.append((whole, 1.0))
                 for later, ms in picture.occupancy(work, option, at):
@@ -63,7 +66,7 @@ def schedule(
                 columns[program.column(cost, entries)] = Start(index, pool, at, 0.0)
         entries = [(amount, 1.0), *brought(index, None, 0)]
         late[index] = program.column(_LATE * (1 + work.priority / 100), entries)
-    begin = _values(start, columns, late, len(program.costs)) if start is not None else None
+    begin = _values(start, columns, late, guard, len(program.costs)) if start is not None else None
     solution = program.solve(time_limit_s, begin, iterations_most=iterations_most)
     if solution is None:
         return None
@@ -89,14 +92,21 @@ def _room_rows(picture: Picture, program: Program) -> dict[tuple[int, int], list
     return found
 
 
-def _values(start: Schedule, columns: Mapping[int, Start], late: Mapping[int, int], count: int) -> NDArray[np.float64]:
+def _values(
+    start: Schedule, columns: Mapping[int, Start], late: Mapping[int, int], guard: Guard, count: int
+) -> NDArray[np.float64]:
     """The columns that say the same as another plan."""
     column_of = {(each.work, each.pool, each.at): column for column, each in columns.items()}
     found = np.zeros(count)
+    filled: defaultdict[int, float] = defaultdict(float)
     for each in start.starts:
         column = column_of.get((each.work, each.pool, each.at))
         if column is not None:
             found[column] += each.amount
+            for row, share in guard.entries(each.work, each.pool, each.at):
+                filled[row] += each.amount * share
+    for column, unsafe in guard.slack(filled).items():
+        found[column] = unsafe
     for work, amount in start.late.items():
         found[late[work]] = amount
     return found

@@ -94,8 +94,8 @@ def _last_alone(picture: Picture, work: WorkClass, options: Mapping[int, Option]
 
 
 def _again_ms(options: Mapping[int, Option]) -> float:
-    """What is kept free for what a spot agent takes with it at the last moment."""
-    return max((option.duration_ms for option in options.values()), default=0.0)
+    """What is kept free: for what spot agents take with them at the last moment, and for rooms that are free later."""
+    return 2 * max((option.duration_ms for option in options.values()), default=0.0)
 
 
 def _late(

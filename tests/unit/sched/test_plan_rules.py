@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orbit_core.sched._plan import greedy, linear
@@ -96,3 +98,23 @@ def test_at_its_cap_the_solver_gives_the_best_it_has_and_greedy_stands_where_it_
     unlimited = linear.schedule(picture, None)
     assert unlimited is not None
     assert costs[-1] == pytest.approx(unlimited.cost_usd(picture), rel=0.01)
+
+
+def test_no_deadline_rests_on_spot_that_could_go_as_long_as_others_can_keep_it() -> None:
+    """Of 85 attempts three slots that last could do all in time. After half of it they could do forty more.
+
+    Spot, which is cheaper, has done thirty by then. So fifteen have to be done where it is dear, and not in the end.
+    """
+    bounds = (0.0, 2_000.0, 100_000.0, 300_000.0, 600_000.0)
+    pools = (pool("own", 3), replace(pool("spot", 2), spot=True))
+
+    def early(pools: tuple[Pool, ...], amount: int) -> float:
+        """Started on the dear slots in the first half, by the plan."""
+        patient = work("work", amount, 600_000.0, {0: DEAR, 1: CHEAP})
+        schedule = solve(Picture(pools, (patient,), bounds), None)
+        assert not schedule.late
+        return sum(each.amount for each in schedule.starts if each.pool == 0 and each.at <= 2)
+
+    assert early(pools, 20) == 0
+    assert 14 <= early(pools, 85) <= 20
+    assert early((pools[0], pool("sure", 2)), 85) == 0, "were it sure to stay, what is dear would come last"
