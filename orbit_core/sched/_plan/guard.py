@@ -63,7 +63,7 @@ class Guard:
         marks = sorted(set(self._last.values()))
         step = -(-len(marks) // _DEADLINES_MOST)
         self._deadlines = marks[::-1][::step][::-1]
-        penalty = _UNSAFE / min(self._takes.values())
+        penalty = _UNSAFE / max(self._takes.values())  # for long attempts as much as is said; less for short ones
         for number, deadline in enumerate(self._deadlines):
             due = [index for index, last in self._last.items() if last <= deadline]
             works = {index: self._takes[index] * picture.classes[index].amount for index in due}
