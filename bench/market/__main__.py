@@ -1,4 +1,4 @@
-"""`python -m bench.market [--json] [--full]`: what each policy costs over perfect knowledge.
+"""`python -m bench.market [--json] [--full] [--only SECTION]`: what each policy costs over perfect knowledge.
 
 As it is, the table takes a few minutes of one core: three windows of each recording, evenly spread over it, and two
 markets of each made-up family. `--full` plays twelve and eight.
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="twelve windows, eight markets of each family")
     parser.add_argument("--windows", type=int, help="windows of each recording (3, or 12 with --full)")
     parser.add_argument("--seeds", type=int, help="markets of each made-up family (2, or 8 with --full)")
+    parser.add_argument("--only", default="", help="sections whose name holds this (paid, held out, recorded …)")
     options = parser.parse_args(arguments)
     windows = options.windows or (12 if options.full else 3)
     seeds = options.seeds or (8 if options.full else 2)
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not recorded():
         print(f"no recordings in {RECORDED}: their lines are left out", file=sys.stderr)
     results: list[Result] = []
-    for line in lines(windows, seeds):
+    for line in (line for line in lines(windows, seeds) if options.only in line.section):
         if not options.json and (not results or results[-1].line.section != line.section):
             _print_means(results)
             _print_head(line.section)

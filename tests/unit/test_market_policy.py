@@ -135,6 +135,15 @@ def test_the_shape_of_a_market_is_learnt() -> None:
     assert seen("1101").shaped(SHIPPED) == SHIPPED  # until there is evidence
 
 
+def test_a_pool_found_up_after_long_is_not_taken_to_have_stayed_up() -> None:
+    """It flaps while it is watched; ten hours later it is up: it came and went meanwhile, and is young."""
+    memory = seen("1110" * 40)
+    before = memory.habit("pool-0", SHIPPED).up
+    memory.see((Pool("pool-0", True, 1.0, 3.0),), 160 * 600.0 + 10 * HOUR_S, SHIPPED)
+    assert memory.pools["pool-0"].age_h < 2.0
+    assert memory.habit("pool-0", SHIPPED).up == pytest.approx(before, rel=0.05)
+
+
 def test_shapes_expect_alike_at_first() -> None:
     for shapes in SHIPPED.shapes():
         assert [shape.expected(0.0, 1.0) for shape in shapes] == pytest.approx([shapes[0].expected(0.0, 1.0)] * 3)

@@ -20,6 +20,7 @@ _HOUR_S = 3600.0
 _SPIKE = 1.25  # of the usual price: above it, a price is taken for a spike
 _PRICE_MEMORY_H = 8.0  # how long a price must stay to become usual
 _SPIKE_MEMORY_H = 16.0
+_WATCHED_H = 1.0  # a pool not seen for longer may have come and gone meanwhile
 
 
 @dataclass(slots=True)
@@ -37,18 +38,32 @@ class Ends:
         self.expected = [keep * each for each in self.expected]
         self.told = [keep * each for each in self.told]
 
-    def lived(self, shapes: Sequence[Curve], age_h: float, for_h: float) -> None:
-        """The state went on for so long from this age."""
+    def lived(self, shapes: Sequence[Curve], age_h: float, for_h: float, odds: float = 1.0) -> None:
+        """The state went on for so long from this age, with these odds."""
         if not self.expected:
             self.expected, self.told = [0.0] * len(shapes), [0.0] * len(shapes)
         for index, shape in enumerate(shapes):
-            self.expected[index] += shape.expected(age_h, age_h + for_h)
+            self.expected[index] += odds * shape.expected(age_h, age_h + for_h)
 
     def ended(self, shapes: Sequence[Curve], age_h: float, within_h: float) -> None:
         """It ended within so long from this age."""
         self.seen += 1.0
         for index, shape in enumerate(shapes):
             self.told[index] += math.log(max(shape.ends(age_h, within_h, 1.0), 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """What is believed of a time in which a pool was not seen: the odds that it stayed as it was, if it is so again,
+    and how long it is up and down at a time, which bounds what a mere change tells.
+    """
+
+    stayed: float = 1.0
+    up_h: float = math.inf
+    down_h: float = math.inf
+
+
+_WATCHED = Unwatched()
 
 
 @dataclass(slots=True)
@@ -63,7 +78,7 @@ class PoolMemory:
     price: float = 0.0  # usual spot price, 0: never seen
     price_s: float = 0.0
 
-    def see(self, usable: bool, now_s: float, prior: MarketPrior) -> None:
+    def see(self, usable: bool, now_s: float, prior: MarketPrior, since: Unwatched = _WATCHED) -> None:
         """Take in that the pool is up or down now."""
         if self.up is None:
             curve = prior.up if usable else prior.down
@@ -76,15 +91,17 @@ class PoolMemory:
         self.down_ends.forget(keep)
         ends, shapes = self._present(prior)
         if usable == self.up:
-            ends.lived(shapes, self.age_h, gap_h)
-            self.age_h += gap_h
+            ends.lived(shapes, self.age_h, gap_h, since.stayed)
+            anew_h = min(gap_h, since.up_h if usable else since.down_h) / 2
+            self.age_h = since.stayed * (self.age_h + gap_h) + (1.0 - since.stayed) * anew_h
             return
-        # It changed somewhere in the gap: in its middle, as far as anyone knows.
-        ends.lived(shapes, self.age_h, gap_h / 2)
+        # It changed somewhere in the gap: in its middle, as far as anyone knows, unless it lasts less at a time.
+        up_h, down_h = min(gap_h, since.up_h) / 2, min(gap_h, since.down_h) / 2
+        ends.lived(shapes, self.age_h, up_h if self.up else down_h)
         ends.ended(shapes, self.age_h, gap_h)
-        self.up, self.age_h = usable, gap_h / 2
+        self.up, self.age_h = usable, up_h if usable else down_h
         ends, shapes = self._present(prior)
-        ends.lived(shapes, 0.0, gap_h / 2)
+        ends.lived(shapes, 0.0, self.age_h)
 
     def _present(self, prior: MarketPrior) -> tuple[Ends, tuple[Curve, ...]]:
         ups, downs = prior.shapes()
@@ -150,7 +167,8 @@ class MarketMemory:
             memory = self.pools.setdefault(pool.name, PoolMemory())
             memory.see_price(pool.spot_usd_per_hour, now_s)
             if pool.available is not None:
-                memory.see(pool.available and not memory.spikes(pool.spot_usd_per_hour), now_s, prior)
+                usable = pool.available and not memory.spikes(pool.spot_usd_per_hour)
+                memory.see(usable, now_s, prior, self._since(pool.name, now_s, prior))
         if whole:
             self._see_together(pools, ups, hoped, prior)
 
@@ -184,6 +202,18 @@ class MarketMemory:
         """How fast anything comes back when nothing is up, relative to independent pools."""
         seen, weight = self.together, prior.crunch_weight
         return (weight + seen.relieved) / (weight / prior.relief + seen.relieved_expected)
+
+    def _since(self, name: str, now_s: float, prior: MarketPrior) -> Unwatched:
+        memory = self.pools[name]
+        gap_h = (now_s - memory.seen_s) / _HOUR_S
+        if memory.up is None or gap_h <= _WATCHED_H:
+            return _WATCHED
+        shaped, habit = self.shaped(prior), self.habit(name, prior)
+        up_h, down_h = shaped.up.mean_h(habit.up), shaped.down.mean_h(habit.down)
+        curve, rate, mine_h = (shaped.up, habit.up, up_h) if memory.up else (shaped.down, habit.down, down_h)
+        ends = curve.ends(memory.age_h, gap_h, rate)
+        back = ends * mine_h / (up_h + down_h)
+        return Unwatched((1.0 - ends) / max(1.0 - ends + back, 1e-12), up_h, down_h)
 
     def _relief_expected(self, pools: Sequence[Pool], now_s: float, prior: MarketPrior) -> float:
         expected, down = 0.0, self.shaped(prior).down
