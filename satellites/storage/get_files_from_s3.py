@@ -130,7 +130,7 @@ async def _object(
         context.log.info("%s is gone since it was listed", key)
         return None
     finally:
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        path.unlink(missing_ok=True)  # in a thread it would be lost if this is being cancelled
     # What was fetched, if it has been replaced since it was listed.
     return value | {"size": ref.size, "etag": response["ETag"].strip('"'), "file": ref.to_json()}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -130,17 +131,29 @@ class Bucket:
         await self.call("delete", key, lambda: self.client.delete_object(Bucket=self.location.bucket, Key=key))
 
     async def download(self, key: str, target: Path) -> Mapping[str, Any]:
-        """The object into `target`; gives the response's `ETag`, `ContentLength` and `ContentType`."""
+        """The object into `target`; gives the response's `ETag`, `ContentLength` and `ContentType`.
+
+        Cancelled, it ends when its thread has, which reads no further chunk: nobody writes `target` any more.
+        """
+        stopped = threading.Event()
 
         def fetch() -> Mapping[str, Any]:
             response = self.client.get_object(Bucket=self.location.bucket, Key=key)
             # Not `with body`: that gives the stream beneath it, which neither counts bytes nor has chunks.
             with closing(response["Body"]) as body, target.open("wb") as file:
                 for chunk in body.iter_chunks(1024 * 1024):
+                    if stopped.is_set():
+                        break
                     file.write(chunk)
             return response
 
-        return await self.call("read", key, fetch)
+        fetching = asyncio.ensure_future(self.call("read", key, fetch))
+        try:
+            return await asyncio.shield(fetching)
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.wait([fetching])
+            raise
 
     async def upload(self, source: Path, key: str) -> None:
         await self.call("write", key, lambda: self.client.upload_file(str(source), self.location.bucket, key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from moto.server import ThreadedMotoServer
 
 from satellites.contract import PermanentError, SatelliteError
@@ -123,6 +125,30 @@ async def test_stopping_early_leaves_nothing_running(tmp_path: Path, endpoint: s
     objects = GetFilesFromS3().run(config, given, make_context(tmp_path, secrets=KEYS))
     assert (await anext(objects))["file-path"] == "other/e.pdf"
     await objects.aclose()
+    assert os.listdir(tmp_path) == ["blobs"]
+
+
+async def test_a_download_that_is_stopped_in_its_midst_leaves_nothing(
+    tmp_path: Path, endpoint: str, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread goes on until it sees that it was stopped; the file must not come into being after that."""
+    begun, go_on = threading.Event(), threading.Event()
+    iter_chunks = StreamingBody.iter_chunks
+
+    def slow(body: Any, size: int) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return iter_chunks(body, size)
+
+    monkeypatch.setattr(StreamingBody, "iter_chunks", slow)
+    running = asyncio.create_task(run(GetFilesFromS3, {"bucket": "reports", "endpoint-url": endpoint}, {},
+                                      make_context(tmp_path, secrets=KEYS)))  # fmt: skip
+    await asyncio.to_thread(begun.wait, 30)
+    running.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
     assert os.listdir(tmp_path) == ["blobs"]
 
 
