@@ -25,6 +25,14 @@ def key_of(message: agents_pb2.AttemptKey) -> AttemptKey:
     return AttemptKey(message.run_id, message.invocation_id, message.attempt)
 
 
+def under_way(state: MeshState, key: AttemptKey) -> tuple[Run, Invocation] | None:
+    """The attempt's run and invocation, unless the attempt has ended."""
+    found = state.invocation(key.run_id, key.invocation_id)
+    if found is None or found[1].attempt != key.attempt or found[1].agent is None:
+        return None
+    return found
+
+
 def build(
     state: MeshState,
     run: Run,

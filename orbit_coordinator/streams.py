@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from orbit_coordinator.assignments import key_message, key_of
+from orbit_coordinator.assignments import key_message, key_of, under_way
 from orbit_coordinator.leader import Leader
 from orbit_core.clock import Clock
 from orbit_core.failpoints import reach
@@ -189,11 +189,22 @@ class AgentStreams:
             while not stream.outgoing.empty():
                 batch.append(stream.outgoing.get_nowait())
             messages = [await self._message(leader, stream, item) for item in batch if item is not None]
-            commands = [message for message in messages if message is not None]
+            commands = [each for each in messages if each is not None and not self._too_late(leader, stream, each)]
             if commands:
                 yield agents_pb2.AttachResponse(commands=commands)
             if None in batch:
                 return
+
+    def _too_late(self, leader: Leader, stream: AgentStream, message: agents_pb2.AgentCommand) -> bool:
+        """Building took so long that the attempt has ended (an earlier one came back): it is not done once more."""
+        if message.WhichOneof("kind") != "assign":
+            return False
+        key = key_of(message.assign.key)
+        if under_way(leader.state, key) is not None:
+            return False
+        stream.take_back(key)
+        leader.nudge()
+        return True
 
     async def _message(
         self, leader: Leader, stream: AgentStream, command: Command | agents_pb2.AgentCommand

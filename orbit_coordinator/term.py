@@ -242,8 +242,8 @@ class Term:
     # What streams ask.
 
     async def _assignment(self, key: AttemptKey) -> agents_pb2.Assignment | None:
-        found = self.state.invocation(key.run_id, key.invocation_id)
-        if found is None or found[1].attempt != key.attempt or found[1].agent is None:
+        found = assignments.under_way(self.state, key)
+        if found is None:
             return None
         run, invocation = found
         agent_id = invocation.agent
@@ -255,8 +255,7 @@ class Term:
         except SecretError as error:
             self._fail_before_dispatch(key, agent_id or "", error)
             return None
-        found = self.state.invocation(key.run_id, key.invocation_id)
-        if found is None or found[1].attempt != key.attempt or found[1].agent is None:
+        if assignments.under_way(self.state, key) is None:
             return None
         assignment = assignments.build(
             self.state,

@@ -5,10 +5,14 @@ What comes from outside (calls, uploads, webhooks) is noticed elsewhere and made
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from orbit_coordinator.archive import Archive
 from orbit_coordinator.leader import Leader
@@ -16,6 +20,7 @@ from orbit_coordinator.specs import Spec, SpecStore
 from orbit_core.clock import Clock
 from orbit_core.ids import derived_id
 from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
+from orbit_core.plants import planted
 from orbit_core.sched.events import RunCreated
 from orbit_core.sched.model import ObjectAddress, Page, TriggerFacts
 from orbit_core.sched.state import ClusterEntry, Run
@@ -128,22 +133,46 @@ class Starter:
         self.leader = leader
         self._archive = archive
         self._blobs = blobs
+        #: By the run that is being started.
+        self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def known(self) -> set[str]:
         """Every run that there is: for whoever has many firings to look through that were heard of before."""
         return {*self.leader.state.runs, *await self._archive.ids()}
 
-    async def start(self, spec: Spec, kind: str, key: str, payload: dict[str, Any]) -> str:
-        """The run's identifier; durable when it returns. `key`: what makes this firing itself.
+    async def start(self, spec: Spec, kind: str, key: str, payload: dict[str, Any]) -> tuple[str, bool]:
+        """The run's identifier, and whether this started it; durable when it returns.
 
-        A run that was started before may have ended and left the state since: the archive is asked too.
+        `key`: what makes this firing itself.
         """
         run_id = run_id_of(spec.cluster.identifier, kind, key)
-        if run_id not in self.leader.state.runs and await self._archive.find(run_id) is None:
+        async with self.alone(run_id):
+            if await self.has_begun(run_id):
+                return run_id, False
             now_ms = self.leader.now_ms()
             event = await run_created(spec, kind, key, payload, self._blobs, time_ms=now_ms, now_ms=now_ms)
             await self.leader.tell(event)
-        return run_id
+            return run_id, True
+
+    async def has_begun(self, run_id: str) -> bool:
+        """Whether there is such a run, durable when this returns; it may have ended and left the state since."""
+        if run_id in self.leader.state.runs:
+            await self.leader.flushed()
+            return True
+        return await self._archive.find(run_id) is not None
+
+    @asynccontextmanager
+    async def alone(self, run_id: str) -> AsyncIterator[None]:
+        """Nobody else looks for the run, or starts it, meanwhile.
+
+        Between a look and the start lies the writing of the payload, which may take long: long enough for a second
+        request to start the run, and for that to end and leave the state.
+        """
+        lock = self._starting.get(run_id)
+        if lock is None or planted("started-side-by-side"):
+            lock = self._starting[run_id] = asyncio.Lock()
+        async with lock:
+            yield
 
 
 class Chains:

@@ -17,7 +17,6 @@ from orbit_coordinator.retries import retry_id_of
 from orbit_coordinator.services.access import Access, Reading, page
 from orbit_coordinator.services.clusters import find_cluster
 from orbit_coordinator.term import Term
-from orbit_coordinator.triggers import run_created, run_id_of
 from orbit_coordinator.upkeep import blobs_of
 from orbit_coordinator.views import INVOCATION_STATES, invocation_view, run_view
 from orbit_core.errors import FieldViolation, InvalidRequestError, NotFoundError, NotLeaderError, PreconditionError
@@ -61,19 +60,11 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
             )
         payload = _payload(request.payload_json)
         key = request.request_id or os.urandom(12).hex()
-        run_id = run_id_of(entry.identifier, "api-call", key)
-        existing = await self._view(term, run_id)
-        if existing is not None:
-            await term.leader.flushed()
-            return runs_pb2.TriggerRunResponse(run=existing, created=False)
-        now_ms = term.leader.now_ms()
-        blobs = self._access.resources.blobs
-        event = await run_created(spec, "api-call", key, payload, blobs, time_ms=now_ms, now_ms=now_ms)
-        await term.leader.tell(event)
+        run_id, created = await term.starter.start(spec, "api-call", key, payload)
         view = await self._view(term, run_id)
         if view is None:
             raise NotLeaderError()
-        return runs_pb2.TriggerRunResponse(run=view, created=True)
+        return runs_pb2.TriggerRunResponse(run=view, created=created)
 
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Any) -> runs_pb2.GetRunResponse:
         reading = await self._access.reading(context)
@@ -264,15 +255,15 @@ class RunService(runs_pb2_grpc.RunServiceServicer):
     async def RetryRun(self, request: runs_pb2.RetryRunRequest, context: Any) -> runs_pb2.RetryRunResponse:
         term = self._access.leading()
         key = request.request_id or os.urandom(12).hex()
-        existing = await self._view(term, retry_id_of(request.run_id, key))
-        if existing is not None:
-            await term.leader.flushed()
-            return runs_pb2.RetryRunResponse(run=existing, created=False)
-        run_id = await term.retries.begin(request.run_id, key, term.leader.now_ms())
+        run_id = retry_id_of(request.run_id, key)
+        async with term.starter.alone(run_id):
+            created = not await term.starter.has_begun(run_id)
+            if created:
+                await term.retries.begin(request.run_id, key, term.leader.now_ms())
         view = await self._view(term, run_id)
         if view is None:
             raise NotLeaderError()
-        return runs_pb2.RetryRunResponse(run=view, created=True)
+        return runs_pb2.RetryRunResponse(run=view, created=created)
 
     async def ResumeRun(self, request: runs_pb2.ResumeRunRequest, context: Any) -> runs_pb2.ResumeRunResponse:
         term = self._access.leading()

@@ -86,7 +86,7 @@ async def receive(access: Access, request: triggers_pb2.ReceiveWebhookRequest) -
         )
     payload = _payload(request.body)
     key = f"{request.path}@{request.delivery_id or os.urandom(12).hex()}"
-    run_ids = [await term.starter.start(spec, "webhook", key, payload) for spec, _ in starting]
+    run_ids = [(await term.starter.start(spec, "webhook", key, payload))[0] for spec, _ in starting]
     return triggers_pb2.ReceiveWebhookResponse(run_ids=run_ids)
 
 

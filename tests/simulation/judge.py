@@ -205,6 +205,8 @@ class Judge:
         open_before = self._open(event)
         if isinstance(event, RunBroken):
             self.accuse(f"{event.run_id} broke: {event.message}")
+        if isinstance(event, RunCreated) and event.run_id in self.outcomes and event.run_id not in self.state.runs:
+            self.accuse(f"{event.run_id} has ended, and was created once more")
         if isinstance(event, RunArchived) and event.run_id in self.state.runs:
             self._archive(self.state.runs[event.run_id])
         try:

@@ -37,7 +37,7 @@ from tests.simulation.nodes import SLOTS, Agent, Coordinator, Node
 from tests.simulation.virtual import NodeClock, Process, StuckError, VirtualLoop
 
 #: Everything has ended this long after the last fault is over, or never will.
-QUIET_WITHIN_S = 240.0
+QUIET_WITHIN_S = 400.0
 SETTLE_S = 3.0
 QUOTA_BYTES = 64 * MIB
 FAN_OUT_WINDOW = 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from orbit_coordinator.specs import Spec
-from orbit_coordinator.triggers import CronClock, due_ticks, run_id_of
+from orbit_coordinator.triggers import CronClock, Starter, due_ticks, run_id_of
+from orbit_core.limits import OBJECT_INLINE_MAX_BYTES
 from orbit_core.sched.events import ClusterEnabled, RunCreated
 from orbit_core.sched.state import ClusterEntry, MeshState
 from orbit_core.sched.step import step
@@ -122,3 +125,35 @@ async def test_a_disabled_cluster_has_no_ticks_and_none_is_made_up_for_when_it_i
     assert await looked(leader) == []
     leader.time_ms = at("2026-03-06T00:00:01")
     assert len(await looked(leader)) == 1
+
+
+async def test_a_firing_that_is_repeated_while_its_payload_is_slow_to_be_written_is_one_run():
+    """The first run may have ended, and left the state, before the slow one would be told."""
+    leader, archived, put = Told(at("2026-03-02T00:00:10")), set[str](), asyncio.Event()
+
+    class Archive:
+        async def find(self, run_id: str) -> str | None:
+            return run_id if run_id in archived else None
+
+    class SlowBlobs(MemoryBlobs):
+        async def put(self, source: Any, *, expected_sha256: str | None = None) -> Any:
+            if not put.is_set():
+                put.set()
+                for _ in range(20):
+                    await asyncio.sleep(0)
+            return await super().put(source, expected_sha256=expected_sha256)
+
+    async def tell_and_end(event: RunCreated) -> None:
+        leader.events.append(event)
+        archived.add(event.run_id)
+
+    leader.tell = tell_and_end  # type: ignore[method-assign]
+    starter = Starter(leader, Archive(), SlowBlobs())  # type: ignore[arg-type]
+    spec = await Specs().get("hash")
+    payload = {"large": "x" * OBJECT_INLINE_MAX_BYTES}
+    slow = asyncio.create_task(starter.start(spec, "api-call", "r1", payload))
+    await put.wait()
+    again = await starter.start(spec, "api-call", "r1", payload)
+    assert [(await slow)[1], again[1]] == [True, False]
+    assert len(leader.events) == 1
+    assert (await starter.start(spec, "api-call", "r2", {}))[1]
