@@ -19,7 +19,6 @@ CATALOG: Final[dict[str, str]] = {
     "effect-before-persist": "commands are acted on before their event is durable",
     "answer-before-persist": "whoever told an event hears that it is durable before it is",
     "told-before-durable": "who asks again for what is being written hears that it is there",
-    "started-side-by-side": "two requests for one run are looked into at once, and both may start it",
     "no-resend": "an assignment that was lost on its way is not sent again",
     "no-requeue-on-loss": "what a lost agent ran is not given to another",
     "no-dedupe-of-results": "a result is committed though the invocation has ended",

@@ -73,6 +73,7 @@ class World:
         self.loop = VirtualLoop()
         self.rng = random.Random(f"{seed}/world")
         self.reader = random.Random(f"{seed}/reader")
+        self.impatient = random.Random(f"{seed}/impatient")
         self.keys = Keys()
         self.history: list[str] = []
         poison = 0.0 if calm else self.rng.choice((0.0, 0.0, 0.08))
@@ -168,6 +169,8 @@ class World:
             await self.submit(name)
         for number, (at_s, name) in enumerate(sorted(plans)):
             self.spawn(self.user, self._trigger(at_s, name, number))
+            if self.impatient.random() < 0.4:
+                self.spawn(self.user, self._trigger_again(at_s + self.impatient.uniform(0.0, 8.0), name, number))
 
     async def submit(self, name: str) -> None:
         """A user submits one of the laboratory's clusters."""
@@ -191,6 +194,12 @@ class World:
             await self.insist(lambda node: node.runs.CancelRun(cancel, None))
             self.say(f"user: {run_id} is cancelled")
 
+    async def _trigger_again(self, at_s: float, name: str, number: int) -> None:
+        """The same request once more, whether the first has been answered or not."""
+        await asyncio.sleep(at_s)
+        request = self._request(name, str(number))
+        await self.insist(lambda node: node.runs.TriggerRun(request, None))
+
     async def _read_from_followers(self) -> None:
         """Somebody who looks now and then, wherever he is answered."""
         while True:
@@ -210,7 +219,7 @@ class World:
 
     async def trigger(self, name: str, request_id: str) -> str:
         """A user starts a run, and asks until somebody has accepted it; its identifier."""
-        request = runs_pb2.TriggerRunRequest(cluster=f"lab/{name}", request_id=request_id, payload_json=self._payload())
+        request = self._request(name, request_id)
         response = await self.insist(lambda node: node.runs.TriggerRun(request, None))
         run_id: str = response.run.run_id
         self.say(f"user: {run_id} ({name}) is accepted")
@@ -218,9 +227,10 @@ class World:
         self.judge.accepted(run_id)
         return run_id
 
-    def _payload(self) -> bytes:
+    def _request(self, name: str, request_id: str) -> runs_pb2.TriggerRunRequest:
         """Some payloads are large, and lie in a blob."""
-        return json.dumps({"large": "x" * OBJECT_INLINE_MAX_BYTES}).encode() if self.script.pages else b"{}"
+        payload = json.dumps({"large": "x" * OBJECT_INLINE_MAX_BYTES}).encode() if self.script.pages else b"{}"
+        return runs_pb2.TriggerRunRequest(cluster=f"lab/{name}", request_id=request_id, payload_json=payload)
 
     async def insist(self, ask: Any) -> Any:
         """Asks one coordinator after the other until one answers."""
