@@ -50,7 +50,8 @@ async def give_all_back(capacity: Capacity) -> None:
 
 
 def _is_ours(spec: CapacitySpec, name: str) -> bool:
-    return name.startswith(f"orbit-{spec.name}-")
+    # Not by its beginning alone: the mesh `a` must not stop what the mesh `a-b` has bought.
+    return name.rpartition("-")[0] == f"orbit-{spec.name}"
 
 
 class Buying:

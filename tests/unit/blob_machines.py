@@ -87,3 +87,16 @@ async def a_run_on(machines: Machines, maker: str) -> MeshState:
     blobs = (Blob(page.sha256, page.size_bytes), Blob(file.sha256, file.size_bytes))
     step(state, AttemptSucceeded(AttemptKey("run", root, 1), maker, outputs, Usage(), blobs), 1_000)
     return state
+
+
+def with_home(machines: Machines, home: BlobStore) -> MeshBlobs:
+    """The coordinator's blobs where the mesh has a home for them."""
+    return MeshBlobs(
+        machines.local,
+        fetch=machines.fetch,
+        push=machines.push,
+        held=machines.held,
+        others=machines.others,
+        clock=machines.clock,
+        home=home,
+    )

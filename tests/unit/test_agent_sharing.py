@@ -7,22 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from orbit_agent.sharing import HOME_AGAIN_S, Home, Sharer
-from orbit_core.clock import SystemClock
 from orbit_core.errors import BlobError, PreconditionError
 from orbit_core.pb.orbit.v1 import agents_pb2, common_pb2
 from orbit_core.store.blobs import BlobInfo, BlobStore, BlobUnreachableError, MemoryBlobs
 from orbit_core.store.blobs.home import BlobHome
-
-
-class Clock(SystemClock):
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    async def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
+from tests.unit.blob_machines import Clock
 
 
 class Bucket(MemoryBlobs):

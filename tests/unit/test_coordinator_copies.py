@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from orbit_coordinator.copies import RESULT_PATIENCE_S, MeshBlobs, other_machines
+from orbit_coordinator.copies import RESULT_PATIENCE_S, other_machines
 from orbit_coordinator.upkeep import Upkeep
 from orbit_core.batch.pages import Sections, pages_of
 from orbit_core.errors import BlobError
@@ -19,7 +19,6 @@ from orbit_core.sched.step import step
 from orbit_core.store.blobs import (
     BlobInfo,
     BlobMissingError,
-    BlobStore,
     BlobUnreachableError,
     MemoryBlobs,
     read_blob,
@@ -27,7 +26,7 @@ from orbit_core.store.blobs import (
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
 from tests.property.sched_worlds import agent, chain
-from tests.unit.blob_machines import FILE, PAGE, PAYLOAD, Machines, a_run_on
+from tests.unit.blob_machines import FILE, PAGE, PAYLOAD, Machines, a_run_on, with_home
 
 
 async def test_what_is_put_lies_on_another_machine_too() -> None:
@@ -178,18 +177,6 @@ class FlakyHome(MemoryBlobs):
             self.failures -= 1
             raise BlobUnreachableError("S3 does not answer")
         return await super().stat(sha256)
-
-
-def with_home(machines: Machines, home: BlobStore) -> MeshBlobs:
-    return MeshBlobs(
-        machines.local,
-        fetch=machines.fetch,
-        push=machines.push,
-        held=machines.held,
-        others=machines.others,
-        clock=machines.clock,
-        home=home,
-    )
 
 
 async def test_where_there_is_a_home_it_is_the_second_copy() -> None:

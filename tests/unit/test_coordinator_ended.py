@@ -13,11 +13,11 @@ from orbit_coordinator.copies import MeshBlobs
 from orbit_coordinator.ended import Ended
 from orbit_core.ids import content_hash
 from orbit_core.store.api import Compare
-from orbit_core.store.blobs import BlobStore, BlobUnreachableError, MemoryBlobs
+from orbit_core.store.blobs import BlobUnreachableError, MemoryBlobs
 from orbit_core.store.keys import Keys
 from orbit_core.store.memory import MemoryStore
 from tests.property.sched_worlds import chain
-from tests.unit.blob_machines import FILE, PAGE, PAYLOAD, Machines, a_run_on
+from tests.unit.blob_machines import FILE, PAGE, PAYLOAD, Machines, a_run_on, with_home
 
 LOGS = b'{"message":"done"}\n'
 LEFT = {content_hash(each) for each in (FILE, PAGE, PAYLOAD, LOGS)}
@@ -147,18 +147,6 @@ async def test_a_home_that_is_away_is_no_reason_to_pass_a_run_over(world: World)
     home.away = False
     await ended.look()
     assert set(home.contents) == LEFT | {await record_of(world)}
-
-
-def with_home(machines: Machines, home: BlobStore) -> MeshBlobs:
-    return MeshBlobs(
-        machines.local,
-        fetch=machines.fetch,
-        push=machines.push,
-        held=machines.held,
-        others=machines.others,
-        clock=machines.clock,
-        home=home,
-    )
 
 
 async def test_many_runs_are_gone_through_bit_by_bit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
