@@ -5,8 +5,8 @@ one sequence is still taking in its prompt, in slot n. Each step takes in up to 
 decodes once. A sequence that ends gives its slot to the last one. What a slot held stays there until it is
 overwritten: a prompt that begins alike (the same instructions, say) copies that beginning and computes the rest.
 
-Tokens that a schema leaves no choice about, and guesses (`lookup`), are run several at a time while a sequence is
-alone. Every token that the model chooses is drawn here, so the text is that of one token at a time.
+Tokens that a schema leaves no choice about, and guesses (`lookup`), are run several at a time while sequences are
+few. Every token that the model chooses is drawn here, so the text is that of one token at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orbit_agent.inference.errors import NoRoomError
 from orbit_agent.inference.folder import DecoderFolder
 from orbit_agent.inference.generation import Generation, begin
 from orbit_agent.inference.guidance import Guidance
-from orbit_agent.inference.lookup import WidthCost
+from orbit_agent.inference.lookup import HitRates, Match, WidthCost, guessed
 from orbit_agent.inference.text import TextCodec
 
 #: A shorter common beginning is computed again: copying it would save less than it costs to look for.
@@ -48,7 +48,8 @@ class BatchingBackend:
         self._context_length = folder.context_length
         self._chunk = settings.prefill_chunk_tokens
         self._lookup = settings.lookup
-        self._cost = WidthCost()
+        self._costs = [WidthCost(count) for count in range(1, self._session.most_together + 1)]
+        self._rates = HitRates()
         self._keys: dict[Generation, int] = {}
         self._waiting: deque[Generation] = deque()
         self._complete: deque[Generation] = deque()
@@ -192,6 +193,8 @@ class BatchingBackend:
 
     def _reserve(self, slot: int, generation: Generation) -> bool:
         """Makes room in `slot`, by forgetting what free slots hold if need be; false: others must end first."""
+        if not self._slots.fits(slot, generation.longest):
+            self._session.apart()
         for free in reversed(range(slot + 1, self._slots.slots)):
             if self._slots.fits(slot, generation.longest):
                 break
@@ -228,8 +231,9 @@ class BatchingBackend:
     # ---- outputs ----
 
     def _advance(self) -> None:
-        """Runs the next token of every sequence, or several of one that is alone."""
-        if len(self._rows) == 1 and self._advance_alone(self._rows[0]):
+        """Runs the next token of every sequence, or several while there are few."""
+        few = len(self._rows) <= self._session.most_together
+        if few and self._advance_by_several():
             return
         # Whoever has more tokens waiting (a schema's) takes them in with the others and draws none yet.
         drawing = [row for row, generation in enumerate(self._rows) if generation.pending == 1]
@@ -239,34 +243,60 @@ class BatchingBackend:
             [generation.cached for generation in self._rows],
             drawing,
         )
-        if len(self._rows) == 1:
-            self._cost.learn(1, time.thread_time() - started)
+        if few:
+            self._costs[len(self._rows) - 1].learn(len(self._rows), time.thread_time() - started)
         for generation in self._rows:
             generation.cached += 1
         self._draw([self._rows[row] for row in drawing], logits)
 
-    def _advance_alone(self, generation: Generation) -> bool:
-        """Runs what is pending and a guess of what follows; false where that would be a single token."""
-        pending = generation.pending
-        base = generation.cached
-        room = generation.longest - len(generation.tokens)
-        width = min(self._cost.best_width(generation.lookup.hit_rate), room) if self._lookup else 0
-        guess = generation.lookup.guess(generation.tokens, width) if width else []
-        fed = generation.tokens[base:] + guess
-        if len(fed) == 1:
+    def _advance_by_several(self) -> bool:
+        """Runs what is pending and a guess of what follows; false where that would be a single token of each."""
+        rows = self._rows
+        matches = [generation.lookup.match(generation.tokens) if self._lookup else None for generation in rows]
+        cost = self._costs[len(rows) - 1]
+        widths = cost.best_widths([self._rates.rate(match) for match in matches])
+        fed = [
+            generation.tokens[generation.cached :] + _guess(generation, match, width)
+            for generation, match, width in zip(rows, matches, widths, strict=True)
+        ]
+        total = sum(map(len, fed))
+        if total == len(rows):
             return False
+        wanted: list[int] = []  # the last token that is known of each sequence, and those that are guessed
+        starts: list[int] = []
+        end = 0
+        for generation, tokens in zip(rows, fed, strict=True):
+            starts.append(len(wanted))
+            wanted += range(end + generation.pending - 1, end + len(tokens))
+            end += len(tokens)
         started = time.thread_time()
-        logits = self._session.extend(0, base, fed, range(pending - 1, len(fed)))
-        self._cost.learn(len(fed), time.thread_time() - started)
+        if len(rows) == 1:
+            logits = self._session.extend(0, rows[0].cached, fed[0], wanted)
+        else:
+            logits = self._session.together(fed, [generation.cached for generation in rows], wanted)
+        if logits is None:
+            return False
+        cost.learn(total, time.thread_time() - started)
+        kept = [
+            self._take(generation, tokens, match, logits[start:])
+            for generation, tokens, match, start in zip(rows, fed, matches, starts, strict=True)
+        ]
+        if len(rows) > 1:
+            self._session.keep(kept)
+        return True
+
+    def _take(self, generation: Generation, fed: list[int], match: Match | None, logits: Floats) -> int:
+        """Draws for as long as what was fed is what is drawn; how many of the tokens fed are part of the text."""
+        base, pending = generation.cached, generation.pending
         known = pending
         while generation.finish is None and known <= len(fed) and generation.tokens[base:] == fed[:known]:
             self._draw([generation], logits[known - pending : known - pending + 1])
             known = len(generation.tokens) - base
         right = _common(generation.tokens[base:], fed)
-        if guess:
-            generation.lookup.learn(len(guess), right - pending)
+        if match is not None and len(fed) > pending:
+            self._rates.learn(match, len(fed) - pending, right - pending)
         generation.cached = base + right
-        return True
+        return right
 
     def _draw(self, generations: list[Generation], logits: Floats) -> None:
         guides = [(row, g.guide) for row, g in enumerate(generations) if g.guide is not None]
@@ -322,6 +352,13 @@ def _open(folder: DecoderFolder, settings: LoadSettings) -> tuple[DecoderSession
         finally:
             begun.set()
     return session, codec.result()
+
+
+def _guess(generation: Generation, match: Match | None, width: int) -> list[int]:
+    """Up to `width` tokens that may follow, no more than may still come."""
+    if match is None:
+        return []
+    return guessed(generation.tokens, match, min(width, generation.longest - len(generation.tokens)))
 
 
 def _common(first: list[int], second: list[int]) -> int:

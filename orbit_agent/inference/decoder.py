@@ -3,13 +3,12 @@
 Each sequence owns one slot of arrays [slots, heads, length, size], bound as past and present at once, so a run
 writes in place. The graph's attention is GroupQueryAttention, which on CPU takes
 (1) several sequences with their first tokens, padded on the right; (2) one sequence with more tokens;
-(3) several sequences with one token each. Which of them is run when is decided in `batching`, never here.
+(3) several sequences with one token each. Several tokens of several sequences are made to look like (2), where
+attention can be told what to see (`together`). Which of them is run when is decided in `batching`, never here.
 """
 
 from __future__ import annotations
 
-import math
-import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,20 +18,23 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from orbit_agent.inference.errors import NoRoomError, UnsupportedModelError
+from orbit_agent.inference.errors import UnsupportedModelError
 from orbit_agent.inference.folder import DecoderFolder
-from orbit_agent.inference.onnx_graph import LOGIT_ROWS, OnnxGraph, Tensor
+from orbit_agent.inference.onnx_graph import LOGIT_ROWS, SCORE_BIAS, OnnxGraph, Tensor
+from orbit_agent.inference.slots import Slots
+from orbit_agent.inference.together import MOST_SEQUENCES, Together
+from orbit_core.limits import MIB
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-_FIRST_LENGTH: Final = 256  # tokens for each slot at first; doubled when a sequence needs more
-_MIN_BUDGET_TOKENS: Final = 256
-_CAN_FORGET: Final = hasattr(mmap, "MADV_NOHUGEPAGE")  # Linux
 _MASK_STEP: Final = 64  # the mask's width goes up in steps, so that its buffer is seldom made anew
 _BINDINGS: Final = 128
 _KEPT: Final = 16
 _KEPT_ROWS: Final = 64  # of logits, in all feeds that are kept: a row has a number for each word of the vocabulary
+_TOGETHER: Final = -1
+#: Weights that no processor's cache holds. A few tokens leave the processor waiting for them, so a few more cost little.
+_WAITS_FOR_BYTES: Final = 64 * MIB
 
 
 def why_not_batched(folder: DecoderFolder) -> str | None:
@@ -61,98 +63,11 @@ def why_not_batched(folder: DecoderFolder) -> str | None:
     return None
 
 
-class Slots:
-    """The key-value cache. The system commits memory as slots are written to, which `budget_tokens` bounds."""
-
-    def __init__(self, folder: DecoderFolder, dtype: str, slots: int, budget_bytes: int) -> None:
-        self._folder = folder
-        self._dtype = np.dtype(dtype)
-        self.slots = slots
-        self.bytes_per_token = folder.key_value_bytes_per_token(self._dtype.itemsize)
-        self.budget_tokens = budget_bytes // self.bytes_per_token
-        if self.budget_tokens < min(_MIN_BUDGET_TOKENS, folder.context_length):
-            raise NoRoomError(
-                f"the memory given to {folder.path.name} leaves a key-value cache of {self.budget_tokens} tokens",
-                remedy="give the model server more memory, or use a smaller model",
-            )
-        self.length = min(_FIRST_LENGTH, folder.context_length)
-        self.high_water = [0] * slots
-        self.arrays: list[tuple[str, str, npt.NDArray[Any]]] = []
-        self._pages: list[mmap.mmap] = []
-        self._allocate()
-
-    def _allocate(self) -> None:
-        folder = self._folder
-        shape = (self.slots, folder.key_value_heads, self.length, folder.head_size)
-        names = (
-            (folder.past_key_names, folder.present_key_names),
-            (folder.past_value_names, folder.present_value_names),
-        )
-        try:
-            self._pages = []
-            self.arrays = [
-                (past % layer, present % layer, self._zeros(shape))
-                for layer in range(folder.layers)
-                for past, present in names
-            ]
-        except (MemoryError, OSError) as error:
-            raise NoRoomError(f"no memory for a key-value cache of {self.slots} x {self.length} tokens") from error
-
-    def _zeros(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        size = math.prod(shape) * self._dtype.itemsize
-        if self.slots * self.length <= self.budget_tokens or size // self.slots % mmap.PAGESIZE or not _CAN_FORGET:
-            return np.zeros(shape, self._dtype)  # in huge pages: slots are committed almost whole, and may be
-        memory = mmap.mmap(-1, size)
-        memory.madvise(mmap.MADV_NOHUGEPAGE)  # so that a slot takes what was written to it
-        self._pages.append(memory)
-        return np.frombuffer(memory, self._dtype).reshape(shape)
-
-    def fits(self, slot: int, tokens: int) -> bool:
-        """Whether `slot` may hold `tokens` within the budget, beside what was ever written to the others."""
-        others = sum(self.high_water) - self.high_water[slot]
-        return others + max(self.high_water[slot], tokens) <= self.budget_tokens
-
-    def reserve(self, slot: int, tokens: int) -> bool:
-        """Makes room for `tokens` in `slot`; true where the arrays are new and old bindings void."""
-        self.high_water[slot] = max(self.high_water[slot], tokens)
-        if tokens <= self.length:
-            return False
-        held = self.arrays
-        old = self.length
-        while self.length < tokens:
-            self.length *= 2
-        self.length = min(self.length, self._folder.context_length)
-        self._allocate()
-        for (_, _, new), (_, _, array) in zip(self.arrays, held, strict=True):
-            for index, water in enumerate(self.high_water):
-                if water:
-                    new[index, :, : min(water, old)] = array[index, :, : min(water, old)]
-        return True
-
-    def copy(self, source: int, target: int, tokens: int) -> None:
-        """Copies the first `tokens` of one slot into another, which has room for them."""
-        for _, _, array in self.arrays:
-            array[target, :, :tokens] = array[source, :, :tokens]
-
-    def move(self, source: int, target: int, tokens: int, reserved: int) -> bool:
-        """Moves a sequence with what is reserved for it; false where the old slot had to be forgotten."""
-        self.copy(source, target, tokens)
-        self.high_water[target] = max(self.high_water[target], reserved)
-        if sum(self.high_water) <= self.budget_tokens:
-            return True
-        self.forget(source)
-        return False
-
-    def forget(self, slot: int) -> None:
-        """Gives the memory of a slot back to the system."""
-        for memory in self._pages:
-            size = len(memory) // self.slots
-            memory.madvise(mmap.MADV_DONTNEED, slot * size, size)
-        self.high_water[slot] = 0
-
-
 class _Shape(NamedTuple):
-    """A run of so many sequences from `slot` on, `tokens` of each, under a mask of `width` columns."""
+    """A run of so many sequences from `slot` on, `tokens` of each, under a mask of `width` columns.
+
+    The slot `_TOGETHER` stands for all sequences that are run together.
+    """
 
     slot: int
     sequences: int
@@ -170,6 +85,7 @@ class _Feed:
     mask: Ints
     positions: Ints
     places: Ints
+    bias: Floats | None
     logits: npt.NDArray[Any]
 
 
@@ -187,10 +103,10 @@ class DecoderSession:
     ) -> None:
         """`begun` is called when all that is left to wait for is the runtime, which lets other threads go on."""
         graph = OnnxGraph(folder.graph)
-        self._inputs: dict[str, Tensor] = graph.inputs()
         self._folder = folder
-        pruned = graph.prune_head(folder.logits)
-        self._pruned = pruned is not None
+        self._pruned = graph.prune_head(folder.logits)
+        opened = _weights_bytes(folder) >= _WAITS_FOR_BYTES and graph.open_attention(folder.position_ids)
+        self._inputs: dict[str, Tensor] = graph.inputs()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Shapes change with every step: planned memory is half a millisecond slower than the arena.
@@ -203,7 +119,9 @@ class DecoderSession:
         begun()
         try:
             self._session = onnxruntime.InferenceSession(
-                pruned if pruned is not None else str(folder.graph), options, providers=["CPUExecutionProvider"]
+                graph.serialized() if self._pruned or opened else str(folder.graph),
+                options,
+                providers=["CPUExecutionProvider"],
             )
         except Exception as error:
             raise UnsupportedModelError(f"onnxruntime cannot load {folder.path.name}: {error}") from error
@@ -212,18 +130,26 @@ class DecoderSession:
         )
         cache_dtype = self._inputs[folder.past_key_names % 0].dtype
         self.slots = Slots(folder, cache_dtype, slots, cache_bytes)
+        self._together = Together(self.slots, folder.context_length) if opened else None
+        self._no_bias = np.zeros(0, np.float32)
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._columns = np.arange(folder.context_length, dtype=np.int64)
         self._decoding: _Feed | None = None
-        self._kept: OrderedDict[tuple[_Shape, tuple[tuple[int, int], ...]], _Feed] = OrderedDict()
+        self._kept: OrderedDict[tuple[_Shape, int], _Feed] = OrderedDict()
 
     @property
     def provider(self) -> str:
         """The execution provider that the session really runs on."""
         return self._session.get_providers()[0]
 
+    @property
+    def most_together(self) -> int:
+        """How many sequences may run several tokens at a time in one run."""
+        return 1 if self._together is None else MOST_SEQUENCES
+
     def first(self, slot: int, prompts: Sequence[Sequence[int]]) -> Floats:
         """The first tokens of sequences in `slot` and those after it; logits of each one's last token."""
+        self.slots.changes += 1
         width = max(map(len, prompts))
         wanted = [(row, len(prompt) - 1) for row, prompt in enumerate(prompts)]
         feed = self._feed(_Shape(slot, len(prompts), width, width), wanted, self._binding(slot, slot + len(prompts)))
@@ -238,18 +164,54 @@ class DecoderSession:
 
     def extend(self, slot: int, past: int, tokens: Sequence[int], wanted: Sequence[int]) -> Floats:
         """More tokens of one sequence that holds `past`; logits at the places `wanted` among `tokens`."""
+        self.slots.changes += 1
         held = past + len(tokens)
-        feed = self._kept_feed(_Shape(slot, 1, len(tokens), self._mask_width(held)), [(0, place) for place in wanted])
-        feed.ids[0] = tokens
+        shape = _Shape(slot, 1, len(tokens), self._mask_width(held, self.slots.length))
+        feed = self._kept_feed(shape, len(wanted))
         feed.positions[0] = self._columns[past:held]
-        np.less(self._columns[: feed.mask.shape[1]], held, out=feed.mask[0], casting="unsafe")
-        return self._run(feed)
+        return self._run_one(feed, held, tokens, wanted)
+
+    def together(self, tokens: Sequence[Sequence[int]], pasts: Sequence[int], wanted: Sequence[int]) -> Floats | None:
+        """More tokens of each of the sequences in slots 0, 1, …, which hold `pasts`: up to `most_together`.
+
+        `wanted`: places in all tokens, one sequence's behind the other's. None where there is no room. `keep` says
+        afterwards which of them the sequences shall hold.
+        """
+        assert self._together is not None
+        before = self._together.arrays
+        past = self._together.place(pasts, list(map(len, tokens)))
+        if self._together.arrays is not before:
+            self._kept.clear()
+        if past is None:
+            return None
+        everything = [token for each in tokens for token in each]
+        held = past + len(everything)
+        shape = _Shape(_TOGETHER, 1, len(everything), self._mask_width(held, self._together.positions))
+        feed = self._kept_feed(shape, len(wanted))
+        feed.positions[0] = np.concatenate(
+            [self._columns[start : start + len(each)] for start, each in zip(pasts, tokens, strict=True)]
+        )
+        assert feed.bias is not None
+        self._together.bias(feed.bias)
+        return self._run_one(feed, held, everything, wanted)
+
+    def keep(self, counts: Sequence[int]) -> None:
+        """Of what was last run `together`, lets each sequence hold its first so many tokens."""
+        assert self._together is not None
+        self._together.keep(counts)
+
+    def apart(self) -> None:
+        """Gives back the memory that running sequences together has taken."""
+        if self._together is not None and self._together.positions:
+            self._together.drop()
+            self._kept.clear()
 
     def decode(self, tokens: Sequence[int], pasts: Sequence[int], wanted: Sequence[int]) -> Floats:
         """One token for each of the sequences in slots 0, 1, …, which hold `pasts`; logits of those in `wanted`."""
         if len(tokens) == 1:
             return self.extend(0, pasts[0], tokens, wanted)
-        width = self._mask_width(max(pasts) + 1)
+        self.slots.changes += 1
+        width = self._mask_width(max(pasts) + 1, self.slots.length)
         places = [(row, 0) for row in wanted]
         feed = self._decoding
         if feed is None or (feed.mask.shape, feed.wanted) != ((len(tokens), width), places):
@@ -266,18 +228,18 @@ class DecoderSession:
         self._kept.clear()
         self._decoding = None
 
-    def _mask_width(self, tokens: int) -> int:
-        return min(-(-tokens // _MASK_STEP) * _MASK_STEP, self.slots.length)
+    def _mask_width(self, tokens: int, most: int) -> int:
+        return min(-(-tokens // _MASK_STEP) * _MASK_STEP, most)
 
-    def _kept_feed(self, shape: _Shape, wanted: Sequence[tuple[int, int]]) -> _Feed:
+    def _kept_feed(self, shape: _Shape, wanted: int) -> _Feed:
         """The feed of an earlier run that was like this one, to be filled anew; else one that is kept.
 
         Several stay bound at once: a sequence that is alone runs now this many tokens, now that many.
         """
-        key = (shape, tuple(wanted))
+        key = (shape, wanted)
         feed = self._kept.pop(key, None)
         if feed is None:
-            feed = self._feed(shape, wanted, self._new_binding(shape.slot, shape.slot + shape.sequences))
+            feed = self._feed(shape, [(0, 0)] * wanted, self._new_binding(shape.slot, shape.slot + shape.sequences))
         self._kept[key] = feed
         while len(self._kept) > _KEPT or sum(len(each.logits) for each in self._kept.values()) > _KEPT_ROWS:
             self._kept.popitem(last=False)  # this one at last, where it alone is larger
@@ -296,17 +258,35 @@ class DecoderSession:
             mask=np.empty((count, shape.width), np.int64),
             positions=np.empty((count, tokens), np.int64),
             places=places,
+            bias=np.empty((tokens, shape.width), np.float32) if shape.slot == _TOGETHER else None,
             logits=np.empty((rows, folder.vocabulary), self._logits_dtype),
         )
         inputs = {folder.input_ids: feed.ids, folder.attention_mask: feed.mask, folder.position_ids: feed.positions}
         if self._pruned:
             inputs[LOGIT_ROWS] = places
         for name, array in inputs.items():
-            if name in self._inputs or name == LOGIT_ROWS:
+            if name in self._inputs:
                 binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
+        if SCORE_BIAS in self._inputs:
+            bias = self._zeros(tokens * shape.width) if feed.bias is None else feed.bias
+            binding.bind_input(SCORE_BIAS, "cpu", 0, np.float32, (1, 1, tokens, shape.width), bias.ctypes.data)
         logits_shape = (rows, 1, folder.vocabulary) if self._pruned else (count, tokens, folder.vocabulary)
         binding.bind_output(folder.logits, "cpu", 0, self._logits_dtype, logits_shape, feed.logits.ctypes.data)
         return feed
+
+    def _zeros(self, size: int) -> Floats:
+        """So many zeros, which all bindings share that hide nothing."""
+        if self._no_bias.size < size:
+            self.rebind()
+            self._no_bias = np.zeros(2 * size, np.float32)
+        return self._no_bias
+
+    def _run_one(self, feed: _Feed, held: int, tokens: Sequence[int], wanted: Sequence[int]) -> Floats:
+        """Runs one sequence that comes to hold so many tokens."""
+        feed.ids[0] = tokens
+        feed.places[:, 0, 1] = wanted
+        np.less(self._columns[: feed.mask.shape[1]], held, out=feed.mask[0], casting="unsafe")
+        return self._run(feed)
 
     def _run(self, feed: _Feed) -> Floats:
         self._session.run_with_iobinding(feed.binding)
@@ -328,11 +308,19 @@ class DecoderSession:
 
     def _new_binding(self, lo: int, hi: int) -> Any:
         binding = self._session.io_binding()
-        for past, present, array in self.slots.arrays:
+        arrays = self.slots.arrays
+        if lo == _TOGETHER and self._together is not None:
+            arrays, lo, hi = self._together.arrays, 0, 1
+        for past, present, array in arrays:
             part = array[lo:hi]
             binding.bind_input(past, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
             binding.bind_output(present, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
         return binding
+
+
+def _weights_bytes(folder: DecoderFolder) -> int:
+    """The size of the graph and of the files that are named after it."""
+    return sum(file.stat().st_size for file in folder.graph.parent.glob(f"{folder.graph.name}*"))
 
 
 def _numpy_type(onnx_type: str) -> np.dtype[Any]:

@@ -7,70 +7,157 @@ Guessing never changes a text: `batching` draws every token itself and keeps onl
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-_NGRAMS: Final = (3, 2)  # the longer one first: what follows it is likelier right
-_WIDTHS: Final = (1, 2, 4, 8, 16)
-_SMOOTHING: Final = 0.2
+_NGRAMS: Final = (3, 2, 1)  # the longer one first: what follows it is likelier right
+_LENGTHS: Final = (1, 2, 3, 5, 8)  # of matches, from which on they are told apart
+_WIDEST: Final = 16
+_FIRST_RATE: Final = 0.8  # high, so that every length is tried
+_RATE_SMOOTHING: Final = 0.02
+_SMOOTHING_DOWN: Final = 0.5
+_SMOOTHING_UP: Final = 0.1
+_FORGETTING: Final = 0.99
+_TRIES: Final = (1, 8, 3, 5, 2, 1, 8, 4)  # widths to measure at first, and one of them now and then
+_NO_MEASURE: Final = 3  # runs at first: the memory that they need was never touched before
+_TRY_AGAIN: Final = 33
+_TURNS: Final = 4
+_SHORTEST_S: Final = 1e-6
+
+
+class Match(NamedTuple):
+    """The last tokens of a text came before, just ahead of `place`; `kind` grows with how many of them did."""
+
+    place: int
+    kind: int
 
 
 class Lookup:
-    """Where each run of three or two tokens was last seen in one growing text."""
+    """Where each run of three, two or one tokens was last seen in one growing text."""
 
-    __slots__ = ("_indexed", "_last", "hit_rate")
+    __slots__ = ("_indexed", "_last")
 
     def __init__(self) -> None:
         self._last: dict[tuple[int, ...], int] = {}
         self._indexed = 0
-        self.hit_rate = 0.5  # how likely the next guessed token is right
 
-    def guess(self, tokens: Sequence[int], width: int) -> list[int]:
-        """Up to `width` tokens that followed the last three, else the last two, of `tokens` before; none where new."""
+    def match(self, tokens: Sequence[int]) -> Match | None:
+        """Where the last three, else two, else the last one of `tokens` came before; None where it is new."""
         for end in range(max(self._indexed, min(_NGRAMS)), len(tokens)):
             for size in _NGRAMS:
                 if size <= end:
                     self._last[tuple(tokens[end - size : end])] = end
         self._indexed = len(tokens)
         for size in _NGRAMS:
-            found = self._last.get(tuple(tokens[-size:]))
-            if found is not None:
-                return list(tokens[found : found + width])
-        return []
+            place = self._last.get(tuple(tokens[-size:]))
+            if place is not None:
+                return Match(place, _kind(tokens, place, size))
+        return None
 
-    def learn(self, guessed: int, right: int) -> None:
+
+def _kind(tokens: Sequence[int], place: int, length: int) -> int:
+    """Where in `_LENGTHS` the match lies that ends before `place` and is at least so long."""
+    while length < min(place, _LENGTHS[-1]) and tokens[place - length - 1] == tokens[-length - 1]:
+        length += 1
+    return bisect_right(_LENGTHS, length) - 1
+
+
+def guessed(tokens: Sequence[int], match: Match, width: int) -> list[int]:
+    """The `width` tokens that follow if `tokens` goes on as it did after the match, around and around if need be."""
+    period = tokens[match.place :]
+    return [period[place % len(period)] for place in range(width)]
+
+
+class HitRates:
+    """How likely a guessed token is right where those before it were: learnt over all texts, by the match's kind."""
+
+    __slots__ = ("_rates",)
+
+    def __init__(self) -> None:
+        self._rates = [_FIRST_RATE] * len(_LENGTHS)
+
+    def rate(self, match: Match | None) -> float:
+        """The likelihood; 0 where there is nothing to guess from."""
+        return 0.0 if match is None else self._rates[match.kind]
+
+    def learn(self, match: Match, guessed: int, right: int) -> None:
         """Takes in that the first `right` of `guessed` tokens were so."""
         share = right / (right + 1) if right < guessed else 1.0
-        self.hit_rate += _SMOOTHING * (min(share, 0.98) - self.hit_rate)
+        self._rates[match.kind] += _RATE_SMOOTHING * (min(share, 0.98) - self._rates[match.kind])
+
+
+class _Line:
+    """The straight line through the latest points: least squares, in which older points weigh ever less."""
+
+    __slots__ = ("_sums",)
+
+    def __init__(self) -> None:
+        self._sums = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def learn(self, x: float, y: float) -> None:
+        """Takes in a point."""
+        new = (1.0, x, x * x, y, x * y)
+        self._sums = tuple(_FORGETTING * old + each for old, each in zip(self._sums, new, strict=True))
+
+    def fit(self) -> tuple[float, float] | None:
+        """Its height at 0 and its slope, which does not fall; None without points."""
+        weight, x, xx, y, xy = self._sums
+        if not weight:
+            return None
+        spread = weight * xx - x * x
+        slope = max(0.0, (weight * xy - x * y) / spread) if spread > 1e-9 * weight * xx else 0.0
+        return (y - slope * x) / weight, slope
 
 
 class WidthCost:
-    """What a run of one sequence costs by its width in tokens: learnt, a base and a slope in seconds."""
+    """What runs of so many sequences cost: plain ones, with a token of each, and wider ones by their tokens."""
 
-    __slots__ = ("_base_s", "_slope_s")
+    __slots__ = ("_count", "_plain_s", "_runs", "_wide")
 
-    def __init__(self) -> None:
-        self._base_s: float | None = None
-        self._slope_s: float | None = None
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._plain_s: float | None = None
+        self._wide = _Line()
+        self._runs = 0
 
-    def learn(self, width: int, seconds: float) -> None:
-        """Takes in one timed run."""
-        if width == 1:
-            self._base_s = seconds if self._base_s is None else self._base_s + _SMOOTHING * (seconds - self._base_s)
-        elif self._base_s is not None:
-            slope = max(0.0, (seconds - self._base_s) / (width - 1))
-            self._slope_s = slope if self._slope_s is None else self._slope_s + _SMOOTHING * (slope - self._slope_s)
+    def learn(self, tokens: int, seconds: float) -> None:
+        """Takes in one timed run of so many tokens in all."""
+        self._runs += 1
+        if tokens > self._count:
+            if self._runs > _NO_MEASURE:
+                self._wide.learn(tokens, seconds)
+        elif self._plain_s is None:
+            self._plain_s = seconds
+        else:
+            # Nothing makes a run cheaper than it is; cold memory and busy neighbours make it dearer.
+            weight = _SMOOTHING_DOWN if seconds < self._plain_s else _SMOOTHING_UP
+            self._plain_s += weight * (seconds - self._plain_s)
 
-    def best_width(self, hit_rate: float) -> int:
-        """How many tokens to guess for the most tokens a second; 0 where one at a time is best."""
-        if self._base_s is None:
-            return 0
-        if self._slope_s is None:
-            return _WIDTHS[0]  # a first measurement
-        best, rate = 0, 1.0 / self._base_s
-        for width in _WIDTHS:
-            expected = 1.0 + hit_rate * (1.0 - hit_rate**width) / (1.0 - hit_rate)
-            achieved = expected / (self._base_s + self._slope_s * width)
-            if achieved > rate:
-                best, rate = width, achieved
-        return best
+    def best_widths(self, hit_rates: Sequence[float]) -> list[int]:
+        """How many tokens to guess for each of the sequences, for the most tokens a second.
+
+        A further guess is worth its place where it is likelier right than what the run makes in that time. What a run
+        makes follows from the guesses, so both are found in turns (Dinkelbach 1967).
+        """
+        if self._plain_s is None:
+            return [0] * self._count
+        line = self._wide.fit()
+        if line is None or self._runs <= len(_TRIES) or self._runs % _TRY_AGAIN == 0:
+            return [_TRIES[self._runs % len(_TRIES)]] * self._count
+        start_s, slope_s = line
+        plain_rate = rate = self._count / self._plain_s
+        widths: list[int] = []
+        for _ in range(_TURNS):
+            widths = [_worth(hit_rate, slope_s * rate) for hit_rate in hit_rates]
+            made = sum((1.0 - hit ** (width + 1)) / (1.0 - hit) for hit, width in zip(hit_rates, widths, strict=True))
+            rate = max(rate, made / max(start_s + slope_s * (self._count + sum(widths)), _SHORTEST_S))
+        return widths if rate > plain_rate else [0] * self._count
+
+
+def _worth(hit_rate: float, least: float) -> int:
+    """The most guesses of which even the last is right with a chance of at least `least`."""
+    if hit_rate < least:
+        return 0
+    return _WIDEST if hit_rate**_WIDEST >= least else int(math.log(least) / math.log(hit_rate))

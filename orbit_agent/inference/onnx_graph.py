@@ -1,4 +1,4 @@
-"""Looks into an ONNX graph, and prunes a decoder's output head, without the `onnx` package.
+"""Looks into an ONNX graph, and changes what a decoder takes and gives, without the `onnx` package.
 
 Only the few fields used here are declared; protobuf carries all others through unread. The weights of a decoder
 lie beside its graph in a data file, so a graph is small. Nothing here runs a graph.
@@ -15,9 +15,19 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 #: The graph input that `prune_head` adds: int64 [rows, 1, 2], pairs of (batch row, position in the sequence).
 LOGIT_ROWS: Final = "orbit_logit_rows"
 
-#: A graph with its weights inside is left alone above this size: it would be copied to be changed.
-_PRUNE_MAX_BYTES: Final = 256 * 1024 * 1024
+#: The graph input that `open_attention` adds: float [1, 1, tokens, columns of the mask], added to attention's scores.
+SCORE_BIAS: Final = "orbit_score_bias"
 
+#: A graph with its weights inside is left alone above this size: it would be copied to be changed.
+_CHANGED_MAX_BYTES: Final = 256 * 1024 * 1024
+
+#: Where GroupQueryAttention takes the positions of its tokens, and what is added to its scores.
+_POSITIONS_PLACE: Final = 9
+_BIAS_PLACE: Final = 10
+#: Attributes by which attention depends on how far apart tokens lie in the cache; none of them at these values.
+_DISTANCE_FREE: Final = {"local_window_size": (-1, 0), "sliding_window_cache": (0,)}
+
+_FLOAT: Final = 1
 _FLOAT_TYPES: Final = {1: "float32", 10: "float16", 16: "bfloat16"}
 _INT64: Final = 7
 _HEADS: Final = frozenset({"MatMul", "MatMulNBits", "Gemm"})
@@ -41,7 +51,7 @@ def _model_class() -> Any:
     text, nested, number = _FIELD.TYPE_STRING, _FIELD.TYPE_MESSAGE, _FIELD.TYPE_INT64
     add = {
         name: file.message_type.add(name=name)
-        for name in ("Dimension", "Shape", "Tensor", "Type", "ValueInfo", "Node", "Graph", "Opset", "Model")
+        for name in ("Dimension", "Shape", "Tensor", "Type", "ValueInfo", "Attribute", "Node", "Graph", "Model")
     }
     _field(add["Dimension"], "dim_value", 1, number)
     _field(add["Dimension"], "dim_param", 2, text)
@@ -51,10 +61,13 @@ def _model_class() -> Any:
     _field(add["Type"], "tensor_type", 1, nested, of="Tensor")
     _field(add["ValueInfo"], "name", 1, text)
     _field(add["ValueInfo"], "type", 2, nested, of="Type")
+    _field(add["Attribute"], "name", 1, text)
+    _field(add["Attribute"], "i", 3, number)
     _field(add["Node"], "input", 1, text, many=True)
     _field(add["Node"], "output", 2, text, many=True)
     _field(add["Node"], "name", 3, text)
     _field(add["Node"], "op_type", 4, text)
+    _field(add["Node"], "attribute", 5, nested, many=True, of="Attribute")
     _field(add["Node"], "domain", 7, text)
     _field(add["Graph"], "node", 1, nested, many=True, of="Node")
     _field(add["Graph"], "input", 11, nested, many=True, of="ValueInfo")
@@ -104,32 +117,59 @@ class OnnxGraph:
         """How many nodes of that kind the graph has (subgraphs are not searched)."""
         return sum(1 for node in self._model.graph.node if node.op_type == op_type)
 
-    def prune_head(self, logits: str) -> bytes | None:
-        """The graph with its output head applied only to the positions that `LOGIT_ROWS` names.
+    def serialized(self) -> bytes:
+        """The graph with the changes that were made to it."""
+        return self._model.SerializeToString()
+
+    def prune_head(self, logits: str) -> bool:
+        """Changes the graph so that its output head is applied only to the positions that `LOGIT_ROWS` names.
 
         `logits` is then [rows, 1, vocabulary] instead of [batch, sequence, vocabulary]: a prompt pays for one
-        row of the head and not for one at each token. None where the head has a shape that is not understood,
-        or the weights lie inside a large graph.
+        row of the head and not for one at each token. False, and nothing is changed, where the head has a shape
+        that is not understood, or the weights lie inside a large graph.
         """
-        if self.path.stat().st_size > _PRUNE_MAX_BYTES:
-            return None
-        head = self._head(logits)
+        head = self._head(logits) if self._may_change() else None
         if head is None:
-            return None
-        pruned = _MODEL()
-        pruned.CopyFrom(self._model)
-        graph = pruned.graph
+            return False
+        graph = self._model.graph
+        hidden = graph.node[head].input[0]
         graph.node[head].input[0] = f"{LOGIT_ROWS}/hidden"
         gather = type(graph.node[head])(
             name=f"{LOGIT_ROWS}/GatherND",
             op_type="GatherND",
-            input=[self._model.graph.node[head].input[0], LOGIT_ROWS],
+            input=[hidden, LOGIT_ROWS],
             output=[f"{LOGIT_ROWS}/hidden"],
         )
         graph.node.insert(head, gather)
         _describe(graph.input.add(name=LOGIT_ROWS), _INT64, ("logit_rows", 1, 2))
         self._reshape_outputs(graph, head, logits)
-        return pruned.SerializeToString()
+        return True
+
+    def open_attention(self, positions: str) -> bool:
+        """Changes the graph so that each run says at which positions its tokens are, and which others each one sees.
+
+        The first in the input named `positions` (int64 [batch, tokens]), the second by what `SCORE_BIAS` adds to the
+        scores. False, and nothing is changed, where attention is not GroupQueryAttention over float32 and over all
+        that came before, or takes such inputs already.
+        """
+        graph = self._model.graph
+        attention = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
+        if not (self._may_change() and attention and all(_can_be_opened(node, positions) for node in attention)):
+            return False
+        if any(tensor.dtype not in ("float32", "int64") for tensor in self.inputs().values()):
+            return False
+        for node in attention:
+            inputs = [*node.input, *[""] * (_BIAS_PLACE + 1 - len(node.input))]
+            inputs[_POSITIONS_PLACE], inputs[_BIAS_PLACE] = positions, SCORE_BIAS
+            del node.input[:]
+            node.input.extend(inputs)
+        if positions not in self.inputs():
+            _describe(graph.input.add(name=positions), _INT64, ("batch_size", "sequence_length"))
+        _describe(graph.input.add(name=SCORE_BIAS), _FLOAT, (1, 1, "sequence_length", "total_sequence_length"))
+        return True
+
+    def _may_change(self) -> bool:
+        return self.path.stat().st_size <= _CHANGED_MAX_BYTES
 
     def _head(self, logits: str) -> int | None:
         """The index of the matrix product that makes `logits`, if only element-wise nodes follow it."""
@@ -148,12 +188,23 @@ class OnnxGraph:
 
     def _reshape_outputs(self, graph: Any, head: int, logits: str) -> None:
         """Renames the leading dimensions of what comes after the head: they are rows now."""
-        after = {logits} | {output for node in self._model.graph.node[head:] for output in node.output}
+        after = {logits} | {output for node in graph.node[head:] for output in node.output}
         for info in [*graph.output, *graph.value_info]:
             if info.name in after:
                 tensor = _tensor(info)
                 if len(tensor.shape) == 3:
                     _describe(info, info.type.tensor_type.elem_type, ("logit_rows", 1, tensor.shape[2]))
+
+
+def _can_be_opened(node: Any, positions: str) -> bool:
+    taken = list(node.input[_POSITIONS_PLACE : _BIAS_PLACE + 1])
+    if taken not in ([], [""], ["", ""], [positions], [positions, ""]):
+        return False
+    return all(
+        attribute.i in _DISTANCE_FREE[attribute.name]
+        for attribute in node.attribute
+        if attribute.name in _DISTANCE_FREE
+    )
 
 
 def _describe(info: Any, elem_type: int, shape: tuple[int | str, ...]) -> None:

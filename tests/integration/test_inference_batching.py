@@ -153,16 +153,88 @@ def test_a_prompt_that_begins_like_an_earlier_one_gives_the_same_text() -> None:
     assert texts == [greedy_by_genai(request.prompt or "", 24) for request in asked]
 
 
+def guess(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """So many tokens are guessed from now on, whatever that costs."""
+    monkeypatch.setattr(WidthCost, "best_widths", lambda cost, rates: [width] * len(rates))
+
+
 def test_guesses_do_not_change_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = requests(4, seed=5, new=100)
-    monkeypatch.setattr(WidthCost, "best_width", lambda cost, rate: 0)
+    guess(monkeypatch, 0)
     plain = [run(backend(), [request])[0].text for request in asked]
-    monkeypatch.setattr(WidthCost, "best_width", lambda cost, rate: 8)
+    guess(monkeypatch, 8)
     guided = [replace(request, json_schema=COMPANY) for request in asked]
     assert [run(backend(), [request])[0].text for request in asked] == plain
     wide = [run(backend(), [request])[0].text for request in guided]
-    monkeypatch.setattr(WidthCost, "best_width", lambda cost, rate: 0)
+    guess(monkeypatch, 0)
     assert [run(backend(), [request])[0].text for request in guided] == wide
+
+
+@pytest.fixture
+def runs_together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has even this small model run several tokens of several sequences at a time; how many sequences, run by run."""
+    monkeypatch.setattr("orbit_agent.inference.decoder._WAITS_FOR_BYTES", 0)
+    runs: list[int] = []
+    original = DecoderSession.together
+
+    def counting(session: DecoderSession, tokens: Sequence[Sequence[int]], *rest: Any) -> Any:
+        logits = original(session, tokens, *rest)
+        if logits is not None:
+            runs.append(len(tokens))
+        return logits
+
+    monkeypatch.setattr(DecoderSession, "together", counting)
+    return runs
+
+
+def test_guesses_for_several_do_not_change_their_texts(
+    monkeypatch: pytest.MonkeyPatch, runs_together: list[int]
+) -> None:
+    """Of different lengths, so that some go while others stay, and others come: each time in other places."""
+    asked = [replace(r, max_new_tokens=20 + 30 * (n % 4)) for n, r in enumerate(requests(14, seed=5))]
+    asked[3:6] = [replace(request, json_schema=COMPANY, max_new_tokens=120) for request in asked[3:6]]
+    guess(monkeypatch, 0)
+    plain = [run(backend(), [request])[0] for request in asked]
+    guess(monkeypatch, 8)
+    runs_together.clear()
+    assert run(backend(max_slots=5), asked) == plain
+    assert {3, 4, 5} <= set(runs_together)
+    assert run(backend(max_slots=5, lookup=False), asked) == plain, "what a schema forces is run in the same way"
+
+
+def test_texts_are_the_same_where_they_fit_into_one_cache_only_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, runs_together: list[int]
+) -> None:
+    asked = requests(6, seed=15, longest=60, new=200)
+    guess(monkeypatch, 0)
+    plain = [run(backend(), [request])[0] for request in asked]
+    guess(monkeypatch, 4)
+    monkeypatch.setattr("orbit_agent.inference.together._MOST_POSITIONS", 320)
+    monkeypatch.setattr("orbit_agent.inference.together._GROWTH", 64)
+    runs_together.clear()
+    assert run(backend(max_slots=3), asked) == plain
+    assert len(runs_together) > 10
+
+
+def test_memory_for_running_together_makes_way_for_a_sequence(
+    monkeypatch: pytest.MonkeyPatch, runs_together: list[int]
+) -> None:
+    folder = decoder_folder()
+    room = folder.key_value_bytes_per_token(4) * 900  # for the three of them, not for what they run in beside it
+    guess(monkeypatch, 4)
+    asked = [*requests(2, seed=16, longest=40, new=30), *requests(1, seed=18, longest=40, new=400)]
+    engine = backend(cache_bytes=room)
+    for key, request in enumerate(asked[:2]):
+        engine.admit(key, engine.prepare(request))
+    while not runs_together:
+        assert engine.step() == []
+    engine.admit(2, engine.prepare(asked[2]))
+    outcomes: dict[int, Outcome] = {}
+    while engine.busy:
+        outcomes.update(engine.step())
+    assert [outcomes[key].text for key in range(3)] == [
+        greedy_by_genai(r.prompt or "", r.max_new_tokens) for r in asked
+    ]
 
 
 def test_sampling_with_a_seed_does_not_depend_on_the_company(engine: BatchingBackend) -> None:
