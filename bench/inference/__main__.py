@@ -30,6 +30,7 @@ from bench.inference.workload import CONCURRENCIES, Load, guided_loads, loads
 OURS = "orbit"
 LOADS = (*map(str, CONCURRENCIES), "mixed", "steps")
 ROUNDS = (6, 2, 1, 1)  # for each concurrency, so that each load takes about as long
+WARM_UP_SEED = 10_000
 LOAD_REPEATS = 3
 
 
@@ -158,16 +159,25 @@ def measure(model: models.BenchModel, threads: int, repeats: int, only: list[str
 
 
 def run_repeat(folder: Path, repeat: int, processes: dict[str, Process], report: Report) -> None:
-    """Every load by every contender, in turns."""
-    for name, process in processes.items():
-        process.run(loads(folder, 1_000 + repeat, ROUNDS)[1])  # the first run pays for what later ones find ready
-        report.figures.setdefault(name, {})
-    for load in loads(folder, repeat, ROUNDS):
+    """Every load by every contender, in turns.
+
+    Each runs a load like it, with other prompts, right before: what a process finds ready when it has been at work for
+    a while (memory that was touched, weights in the caches) is there for all, whoever had to wait longest for its turn.
+    """
+    warm_ups = [*loads(folder, WARM_UP_SEED + repeat, (1, 1, 1, 1)), *guided_loads(folder, WARM_UP_SEED + repeat, 16)]
+    measured = [*loads(folder, repeat, ROUNDS), *guided_loads(folder, repeat, 16)]
+    for warm_up, load in zip(warm_ups, measured, strict=True):
         for name, process in processes.items():
-            if name != "optimum" or load.name not in ("mixed", "steps"):
-                report.figures[name].setdefault(load.name, Figure()).add(process.run(load))
-    for load in guided_loads(folder, repeat, 16):
-        report.figures[OURS].setdefault(load.name, Figure()).add(processes[OURS].run(load))
+            if takes_part(name, load.name):
+                process.run(warm_up)
+                report.figures.setdefault(name, {}).setdefault(load.name, Figure()).add(process.run(load))
+
+
+def takes_part(name: str, load: str) -> bool:
+    """Whether this contender is asked for this load."""
+    if load in ("free", "guided"):
+        return name == OURS
+    return name != "optimum" or load not in ("mixed", "steps")
 
 
 def add_optimum(model: models.BenchModel, threads: int, commands: dict[str, list[str]], report: Report) -> None:

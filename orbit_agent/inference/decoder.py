@@ -33,7 +33,7 @@ _BINDINGS: Final = 128
 _KEPT: Final = 16
 _KEPT_ROWS: Final = 64  # of logits, in all feeds that are kept: a row has a number for each word of the vocabulary
 _TOGETHER: Final = -1
-#: Weights that no processor's cache holds. A few tokens leave the processor waiting for them, so a few more cost little.
+#: Weights that no processor's cache holds: few tokens leave it waiting for them, so that a few more cost little.
 _WAITS_FOR_BYTES: Final = 64 * MIB
 
 
