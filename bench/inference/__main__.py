@@ -11,27 +11,24 @@ Python is left out, and said so.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.inference import models
 from bench.inference.contenders import CONTENDERS
+from bench.inference.loading import described, load_times
 from bench.inference.workload import CONCURRENCIES, Load, guided_loads, loads
 
 OURS = "orbit"
 LOADS = (*map(str, CONCURRENCIES), "mixed", "steps")
 ROUNDS = (6, 2, 1, 1)  # for each concurrency, so that each load takes about as long
 WARM_UP_SEED = 10_000
-LOAD_REPEATS = 3
 
 
 @dataclass(slots=True)
@@ -154,7 +151,7 @@ def measure(model: models.BenchModel, threads: int, repeats: int, only: list[str
         finally:
             for process in processes.values():
                 process.close()
-    report.load_s = asyncio.run(load_times(model.folder, threads))
+    report.load_s = load_times(model.folder, threads)
     return report
 
 
@@ -192,47 +189,6 @@ def add_optimum(model: models.BenchModel, threads: int, commands: dict[str, list
     report.left_out.append("optimum at mixed load and steps: it knows no schemas")
 
 
-async def load_times(folder: Path, threads: int) -> dict[str, float]:
-    """Seconds until a model is ready to answer, medians of `LOAD_REPEATS` agents that begin with nothing.
-
-    first         an agent that has just started is asked for a model that it has never had: its files are fetched (from
-                  a folder, the fastest source there is) and hashed, a process starts, and the model is loaded
-    first-ready   the same in an agent that had the time to let a process stand by
-    second        the model has left memory, its files are in the cache, a process stands by
-    warm          the model is in memory
-    """
-    seen: dict[str, list[float]] = {}
-    for _ in range(LOAD_REPEATS):
-        for name, seconds in [*await load_once(folder, threads, False), *await load_once(folder, threads, True)]:
-            seen.setdefault(name, []).append(seconds)
-    return {name: statistics.median(times) for name, times in seen.items()}
-
-
-async def load_once(folder: Path, threads: int, settled: bool) -> list[tuple[str, float]]:
-    """The times of one agent, which is `settled` before it is asked for the first time or not."""
-    from orbit_agent.inference.server import ModelServer
-    from orbit_agent.models.store import ModelStore
-
-    times: list[tuple[str, float]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        store = ModelStore(Path(scratch))
-        store.add("bench", f"folder:{folder}")
-        server = ModelServer(store, threads=threads, memory_limit_bytes=4 << 30)
-        await server.start()
-        try:
-            for name in ("first-ready" if settled else "first", "second", "warm"):
-                if name == "second":
-                    await server.unload("bench")
-                if name == "second" or settled:
-                    await server.standing_by()
-                started = time.perf_counter()
-                await server.warm("bench")
-                times.append((name, time.perf_counter() - started))
-            return times
-        finally:
-            await server.close()
-
-
 def print_report(data: dict[str, Any]) -> None:
     """The tables."""
     print(f"\n{data['model']}; {data['threads']} thread(s); tokens per CPU-second at so many concurrent requests")
@@ -243,12 +199,7 @@ def print_report(data: dict[str, Any]) -> None:
     ratios = data["ratio_to_best_peer"]
     print(f"{'orbit / best peer':24}" + "".join(f"{ratios[load]['ratio']:8.2f}" for load in LOADS))
     print(f"guided output costs {data['guided_extra_cost']:+.1%} for each token where nothing is forced")
-    seconds = data["load_s"]
-    print(
-        f"load: first {seconds['first']:.3f} s ({seconds['first-ready']:.3f} s with a process standing by), "
-        f"second {seconds['second']:.3f} s ({seconds['second'] / seconds['first']:.2f} of the first, "
-        f"{seconds['second'] / seconds['first-ready']:.2f}), warm {seconds['warm'] * 1000:.3f} ms"
-    )
+    print(described(data["load_s"]))
     for line in data["left_out"]:
         print(f"left out: {line}")
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 REPOSITORY = "acme/tiny"
+CHUNK_BYTES = 256 * 1024
 
 
 @dataclass
@@ -40,8 +43,8 @@ class Hub:
 
 
 @contextmanager
-def serve() -> Iterator[Hub]:
-    """The hub while it lasts."""
+def serve(bytes_per_second: float = math.inf) -> Iterator[Hub]:
+    """The hub while it lasts, behind a link of that speed."""
     hub = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,7 +94,13 @@ def serve() -> Iterator[Hub]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(content)
+                self._send(memoryview(content))
+
+        def _send(self, content: memoryview) -> None:
+            started = time.monotonic()
+            for start in range(0, len(content), CHUNK_BYTES):
+                self.wfile.write(content[start : start + CHUNK_BYTES])
+                time.sleep(max(0.0, started + (start + CHUNK_BYTES) / bytes_per_second - time.monotonic()))
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
