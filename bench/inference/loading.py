@@ -1,15 +1,23 @@
-"""How long a model takes until it is ready to answer, the first time and later."""
+"""How long a model takes until it is ready to answer, the first time and later.
+
+`python -m bench.inference.loading MODEL_FOLDER THREADS` prints it as JSON; in a process of its own, since the hub's
+client keeps the address that it first knew.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.inference.models import ROOT
 from tests.integration.model_hub import REPOSITORY, serve
 
 LINK_BYTES_PER_SECOND = 125e6  # 1 Gbit/s
@@ -17,6 +25,13 @@ REPEATS = 3
 
 
 def load_times(folder: Path, threads: int) -> dict[str, float]:
+    """What `measure` finds out."""
+    command = [sys.executable, "-m", "bench.inference.loading", str(folder), str(threads)]
+    said = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def measure(folder: Path, threads: int) -> dict[str, float]:
     """Seconds until a model is ready to answer, medians of agents that begin with nothing.
 
     first         an agent that has just started is asked for a model that it has never had: its files are fetched (from
@@ -71,3 +86,7 @@ def described(seconds: Mapping[str, float]) -> str:
         f"by), {seconds['first-hub']:.3f} s from a hub at 1 Gbit/s; second {seconds['second']:.3f} s, which is "
         f"{shares} of these; warm {seconds['warm'] * 1000:.3f} ms"
     )
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
