@@ -20,9 +20,10 @@ _RATE_SMOOTHING: Final = 0.02
 _SMOOTHING_DOWN: Final = 0.5
 _SMOOTHING_UP: Final = 0.1
 _FORGETTING: Final = 0.99
-_TRIES: Final = (1, 8, 3, 5, 2, 1, 8, 4)  # widths to measure at first, and one of them now and then
+_TRIES: Final = (1, 1, 2, 4, 1, 8)  # widths to measure at first
+_TRIED_TOKENS: Final = 8  # and no more than so many in all: where tokens are dear, they cost as many runs
 _NO_MEASURE: Final = 3  # runs at first: the memory that they need was never touched before
-_TRY_AGAIN: Final = 33
+_TRY_AGAIN: Final = 32  # plain runs, after which one more token is tried: texts and costs may have changed
 _TURNS: Final = 4
 _SHORTEST_S: Final = 1e-6
 
@@ -102,29 +103,34 @@ class _Line:
         self._sums = tuple(_FORGETTING * old + each for old, each in zip(self._sums, new, strict=True))
 
     def fit(self) -> tuple[float, float] | None:
-        """Its height at 0 and its slope, which does not fall; None without points."""
+        """Its height at 0 and its slope, which does not fall; None without points.
+
+        Through points of a single x it comes from the origin: that expects the worst of what lies further.
+        """
         weight, x, xx, y, xy = self._sums
         if not weight:
             return None
         spread = weight * xx - x * x
-        slope = max(0.0, (weight * xy - x * y) / spread) if spread > 1e-9 * weight * xx else 0.0
+        slope = max(0.0, (weight * xy - x * y) / spread) if spread > 1e-6 * weight * xx else y / x
         return (y - slope * x) / weight, slope
 
 
 class WidthCost:
     """What runs of so many sequences cost: plain ones, with a token of each, and wider ones by their tokens."""
 
-    __slots__ = ("_count", "_plain_s", "_runs", "_wide")
+    __slots__ = ("_count", "_plain_runs", "_plain_s", "_runs", "_wide")
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._plain_s: float | None = None
         self._wide = _Line()
         self._runs = 0
+        self._plain_runs = 0  # since the last wide one
 
     def learn(self, tokens: int, seconds: float) -> None:
         """Takes in one timed run of so many tokens in all."""
         self._runs += 1
+        self._plain_runs = 0 if tokens > self._count else self._plain_runs + 1
         if tokens > self._count:
             if self._runs > _NO_MEASURE:
                 self._wide.learn(tokens, seconds)
@@ -143,17 +149,21 @@ class WidthCost:
         """
         if self._plain_s is None:
             return [0] * self._count
+        if self._runs <= len(_TRIES):
+            return [min(_TRIES[self._runs - 1], max(1, _TRIED_TOKENS // self._count))] * self._count
         line = self._wide.fit()
-        if line is None or self._runs <= len(_TRIES) or self._runs % _TRY_AGAIN == 0:
-            return [_TRIES[self._runs % len(_TRIES)]] * self._count
+        if line is None or self._plain_runs >= _TRY_AGAIN:
+            return [1] * self._count
         start_s, slope_s = line
-        plain_rate = rate = self._count / self._plain_s
-        widths: list[int] = []
+        best, rate = [0] * self._count, self._count / self._plain_s
         for _ in range(_TURNS):
             widths = [_worth(hit_rate, slope_s * rate) for hit_rate in hit_rates]
             made = sum((1.0 - hit ** (width + 1)) / (1.0 - hit) for hit, width in zip(hit_rates, widths, strict=True))
-            rate = max(rate, made / max(start_s + slope_s * (self._count + sum(widths)), _SHORTEST_S))
-        return widths if rate > plain_rate else [0] * self._count
+            seconds = max(start_s + slope_s * (self._count + sum(widths)), _SHORTEST_S)
+            if not any(widths) or made / seconds <= rate:
+                break
+            best, rate = widths, made / seconds
+        return best
 
 
 def _worth(hit_rate: float, least: float) -> int:

@@ -75,7 +75,6 @@ def line(
     for run in range(200):
         width = (count, *widths)[run % (len(widths) + 1)]
         cost.learn(width, plain_s if plain_s is not None and width == count else start_s + slope_s * width)
-    assert cost.best_widths([0.0] * count) == [0] * count, "this is no run to measure something"
     return cost
 
 
@@ -93,10 +92,29 @@ def test_a_plain_run_is_timed_before_anything_is_guessed_and_widths_before_one_i
     assert cost.best_widths([0.9, 0.0]) == [0, 0]
     cost.learn(2, 1.0)
     tried = set()
-    for _ in range(8):
+    for _ in range(6):
         tried.add(cost.best_widths([0.9, 0.0])[0])
         cost.learn(4, 2.0)
-    assert {1, 2, 3, 5, 8} <= tried
+    assert tried == {1, 2, 4}, "never more than eight tokens in all"
+
+
+def test_now_and_then_one_token_is_tried_where_nothing_is_guessed() -> None:
+    cost = line(0.2, 1.0, [2, 6])
+    tried = []
+    for _ in range(200):
+        (width,) = cost.best_widths([0.5])
+        tried.append(width)
+        cost.learn(1 + width, 0.2 + 1.0 * (1 + width))
+    assert set(tried) == {0, 1}
+    assert 4 <= sum(tried) <= 8
+
+
+def test_one_width_alone_says_nothing_good_of_wider_ones() -> None:
+    cost = WidthCost(1)
+    for _ in range(20):
+        cost.learn(1, 4.0)
+        cost.learn(2, 4.6)
+    assert 1 <= cost.best_widths([0.8])[0] <= 3
 
 
 def test_of_several_each_is_guessed_as_far_as_it_is_likely_right() -> None:
