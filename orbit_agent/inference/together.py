@@ -19,7 +19,8 @@ from orbit_agent.inference.slots import Slots
 #: More sequences at once have enough to do for each weight that is read; attention's cost grows with their square.
 MOST_SEQUENCES: Final = 8
 _MOST_POSITIONS: Final = 2048
-_GROWTH: Final = 256  # positions are added so many at a time, which is also what new tokens have before a clean-up
+_GROWTH: Final = 256  # positions that are added at a time
+_MOST_DEAD: Final = 64  # positions of wrong guesses, after which it is cheaper to copy anew than to look past them
 
 
 class Together:
@@ -41,10 +42,11 @@ class Together:
 
         How many positions lie before them; None where there is no room. `arrays` may be others than before.
         """
-        tokens = sum(new)
+        held, tokens = sum(pasts), sum(new)
         current = self._changes == self._slots.changes and self._pasts == list(pasts)
-        if not (current and self._filled + tokens <= self.positions):
-            if not self._grow(sum(pasts) + tokens):
+        tidy = self._filled + tokens <= self.positions and self._filled <= held + _MOST_DEAD
+        if not (current and tidy):
+            if not self._grow(held + tokens):
                 return None
             self._gather(pasts)
         self._new = list(new)
