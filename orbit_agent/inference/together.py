@@ -58,8 +58,8 @@ class Together:
         row = 0
         for hidden, count in zip(self._hidden, self._new, strict=False):
             into[row : row + count, : self._filled] = hidden[: self._filled]
-            own = into[row : row + count, self._filled + row : self._filled + row + count]
-            own[np.tri(count, dtype=bool)] = 0.0
+            # Later ones of its own sequence are hidden by attention itself, which looks at nothing that follows.
+            into[row : row + count, self._filled + row : self._filled + row + count] = 0.0
             row += count
 
     def keep(self, counts: Sequence[int]) -> None:
