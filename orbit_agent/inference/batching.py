@@ -102,11 +102,12 @@ class BatchingBackend:
     def step(self) -> list[tuple[int, Outcome]]:
         """Takes in at most a chunk of prompts, advances every sequence by at least a token."""
         self._drop_cancelled()
-        self._take_in()
+        taken = self._take_in()
         ended = [*self._complete, *self._release()]
         self._complete.clear()
         if self._rows:
-            self._advance()
+            # While prompts come in there will be more sequences at the next step: guesses would pay for nothing.
+            self._advance(by_several=taken == 0)
             ended += self._release()
         return [(self._keys.pop(generation), generation.result(self._codec)) for generation in ended]
 
@@ -126,19 +127,20 @@ class BatchingBackend:
 
     # ---- prompts ----
 
-    def _take_in(self) -> None:
-        """Runs prompts, a chunk's worth of tokens."""
+    def _take_in(self) -> int:
+        """Runs prompts, a chunk's worth of tokens; how many."""
         room = self._chunk
         while room > 0:
             if self._incoming is None:
                 group = self._next_group(room)
                 if not group:
-                    return
+                    break
                 if len(group) > 1:
                     room -= self._run_group(group)
                     continue
                 self._incoming = group[0]
             room -= self._run_incoming(self._incoming, room)
+        return self._chunk - room
 
     def _run_incoming(self, generation: Generation, room: int) -> int:
         slot = len(self._rows)
@@ -230,10 +232,10 @@ class BatchingBackend:
 
     # ---- outputs ----
 
-    def _advance(self) -> None:
+    def _advance(self, by_several: bool) -> None:
         """Runs the next token of every sequence, or several while there are few."""
         few = len(self._rows) <= self._session.most_together
-        if few and self._advance_by_several():
+        if few and by_several and self._advance_by_several():
             return
         # Whoever has more tokens waiting (a schema's) takes them in with the others and draws none yet.
         drawing = [row for row, generation in enumerate(self._rows) if generation.pending == 1]
