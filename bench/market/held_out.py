@@ -1,8 +1,8 @@
 """Markets that nothing was tuned on: kinds of markets unlike those of `markets.py`, made in other ways.
 
 No number of the policy was chosen by them (that a pool which nobody watches may have come and gone was found by looking
-at one, `two-kinds`); `python -m bench.market` plays them in sections of their own, so that what
-holds for markets at large can be told from what only holds for those that were worked with.
+at one, `two-kinds`); `python -m bench.market` plays them in sections of their own, so that what holds for markets at
+large can be told from what only holds for those that were worked with.
 """
 
 from __future__ import annotations

@@ -83,9 +83,9 @@ class HitRates:
         """The likelihood; 0 where there is nothing to guess from."""
         return 0.0 if match is None else self._rates[match.kind]
 
-    def learn(self, match: Match, guessed: int, right: int) -> None:
-        """Takes in that the first `right` of `guessed` tokens were so."""
-        share = right / (right + 1) if right < guessed else 1.0
+    def learn(self, match: Match, count: int, right: int) -> None:
+        """Takes in that of `count` guessed tokens the first `right` were so."""
+        share = right / (right + 1) if right < count else 1.0
         self._rates[match.kind] += _RATE_SMOOTHING * (min(share, 0.98) - self._rates[match.kind])
 
 
@@ -130,16 +130,17 @@ class WidthCost:
     def learn(self, tokens: int, seconds: float) -> None:
         """Takes in one timed run of so many tokens in all."""
         self._runs += 1
-        self._plain_runs = 0 if tokens > self._count else self._plain_runs + 1
         if tokens > self._count:
+            self._plain_runs = 0
             if self._runs > _NO_MEASURE:
                 self._wide.learn(tokens, seconds)
-        elif self._plain_s is None:
+            return
+        self._plain_runs += 1
+        if self._plain_s is None:
             self._plain_s = seconds
-        else:
-            # Nothing makes a run cheaper than it is; cold memory and busy neighbours make it dearer.
-            weight = _SMOOTHING_DOWN if seconds < self._plain_s else _SMOOTHING_UP
-            self._plain_s += weight * (seconds - self._plain_s)
+        # Nothing makes a run cheaper than it is; cold memory and busy neighbours make it dearer.
+        weight = _SMOOTHING_DOWN if seconds < self._plain_s else _SMOOTHING_UP
+        self._plain_s += weight * (seconds - self._plain_s)
 
     def best_widths(self, hit_rates: Sequence[float]) -> list[int]:
         """How many tokens to guess for each of the sequences, for the most tokens a second.

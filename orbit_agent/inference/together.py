@@ -29,13 +29,17 @@ class Together:
     def __init__(self, slots: Slots, context_length: int) -> None:
         self._slots = slots
         self._most = min(context_length, _MOST_POSITIONS)
-        self.positions = 0
         self.arrays: list[tuple[str, str, npt.NDArray[Any]]] = []
         self._hidden = np.empty((MOST_SEQUENCES, 0), np.float32)
         self._pasts: list[int] = []
         self._filled = 0
         self._new: list[int] = []
         self._changes = -1
+
+    @property
+    def positions(self) -> int:
+        """How many there is memory for."""
+        return self.arrays[0][2].shape[2] if self.arrays else 0
 
     def place(self, pasts: Sequence[int], new: Sequence[int]) -> int | None:
         """Finds room for `new` tokens of the sequences in slots 0, 1, …, which hold `pasts`.
@@ -76,7 +80,7 @@ class Together:
 
     def drop(self) -> None:
         """Gives the memory back."""
-        self.positions, self.arrays, self._changes = 0, [], -1
+        self.arrays, self._changes = [], -1
         self._slots.lend(0)
 
     def _grow(self, positions: int) -> bool:
@@ -95,7 +99,6 @@ class Together:
         except MemoryError:
             self.drop()
             return False
-        self.positions = wanted
         return True
 
     def _gather(self, pasts: Sequence[int]) -> None:

@@ -60,8 +60,8 @@ def test_each_kind_of_match_has_its_own_likelihood() -> None:
     rates, poor, good = HitRates(), Match(5, 0), Match(5, 4)
     assert rates.rate(None) == 0.0
     for _ in range(300):
-        rates.learn(poor, guessed=4, right=1)
-        rates.learn(good, guessed=4, right=4)
+        rates.learn(poor, count=4, right=1)
+        rates.learn(good, count=4, right=4)
     assert rates.rate(poor) == pytest.approx(0.5, abs=0.01)
     assert 0.95 < rates.rate(good) < 1.0
     assert rates.rate(Match(5, 2)) > rates.rate(poor), "which nothing is known of, and is to be tried"
